@@ -8,7 +8,7 @@ use std::time::Duration;
 use everhold_core::durability::gate::Durability;
 use everhold_core::durability::store::{RecordHash, StoredRecord};
 use everhold_core::game::RuleBook;
-use everhold_core::ingress::{AttachToken, InboxEntry, Input, Join, NewsFilter};
+use everhold_core::ingress::{AttachToken, Birth, InboxEntry, Input, Join, NewsFilter};
 use everhold_core::load::LadderState;
 use everhold_core::ownership::{Grant, Nonce};
 use everhold_core::replication::ViewConfig;
@@ -102,6 +102,7 @@ impl BenchRun {
                 ticket_forget_tick: Tick(1),
                 secret: [0; 32],
                 token: AttachToken(number),
+                birth: Birth::Always,
             })
         };
         take_all(&mut ticks, (1..=players as u64).map(join));

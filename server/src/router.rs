@@ -1,6 +1,7 @@
 //! The router carries out what [`Routing`] decides: it hears of connections and zones, and speaks to clients, zones,
 //! and the store. It decides nothing itself.
 
+mod accounts;
 mod commands;
 mod handle;
 mod local;
@@ -9,8 +10,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold_core::cluster::{Directory, Home, HomeStore, Routing, RoutingConfig};
-use everhold_core::durability::store::StoreError;
+use everhold_core::cluster::routing::AccountReply;
+use everhold_core::cluster::{Directory, HomeStore, Routing, RoutingConfig};
 use everhold_core::ingress::{AttachToken, ResumeKeys};
 use everhold_core::limits::LOGIN_ROUND_MS;
 use everhold_net::transport::ConnEvent;
@@ -18,8 +19,10 @@ use everhold_os::vital;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use self::accounts::AccountPlaces;
 use self::handle::RouterEvent;
 use self::local::Local;
+use crate::host::ArchiveService;
 
 pub use self::handle::RouterHandle;
 
@@ -27,10 +30,10 @@ pub use self::handle::RouterHandle;
 pub struct Router {
     routing: Routing,
     local: Local,
-    store: Arc<dyn HomeStore>,
+    places: AccountPlaces,
     /// Makes the secrets that players come back with.
     resume_keys: ResumeKeys,
-    homes: JoinSet<(AttachToken, Result<Option<Home>, StoreError>)>,
+    look_ups: JoinSet<(AttachToken, AccountReply)>,
     peers: watch::Sender<Vec<SocketAddr>>,
 }
 
@@ -41,7 +44,7 @@ impl Router {
         config: RoutingConfig,
         resume_keys: ResumeKeys,
         directory: Directory,
-        store: Arc<dyn HomeStore>,
+        (homes, archive): (Arc<dyn HomeStore>, Option<ArchiveService>),
         conns: mpsc::Receiver<ConnEvent>,
     ) -> RouterHandle {
         let (sender, events) = mpsc::unbounded_channel();
@@ -49,9 +52,9 @@ impl Router {
         let router = Self {
             routing: Routing::new(config, directory),
             local: Local::default(),
-            store,
+            places: AccountPlaces { homes, archive },
             resume_keys,
-            homes: JoinSet::new(),
+            look_ups: JoinSet::new(),
             peers,
         };
         vital::spawn("router", router.run(conns, events));
@@ -71,9 +74,9 @@ impl Router {
                     Some(event) => self.handle_event(event),
                     None => return,
                 },
-                Some(home) = self.homes.join_next() => match home {
-                    Ok((conn, answer)) => self.routing.handle_home(self.local.now(), conn, answer),
-                    Err(error) => tracing::error!(%error, "a home look-up panicked"),
+                Some(reply) = self.look_ups.join_next() => match reply {
+                    Ok((conn, reply)) => self.routing.handle_account(self.local.now(), conn, reply),
+                    Err(error) => tracing::error!(%error, "the look-up of an account panicked"),
                 },
                 _ = rounds.tick() => self.routing.handle_pulse(self.local.now()),
                 // Gives way to others once in each turn.

@@ -74,7 +74,8 @@ impl Shard {
         let directory = Directory::new(nonce, config.lease.ttl, rules.zones().cloned());
         let (process, watch) = process::start(transport.counters(), reporter.clone());
         let (routing, resume_keys) = (routing_config(&config), keys.resume_keys());
-        let router = Router::start(routing, resume_keys, directory, Arc::clone(&homes), conns);
+        let places = (Arc::clone(&homes), archive.clone());
+        let router = Router::start(routing, resume_keys, directory, places, conns);
         let keeper_config = KeeperConfig::new(&config, (nonce, addr, fingerprints), &rules, guardian);
         let views = router.clone();
         let keeper_services = (coordination, Arc::clone(&store), Arc::clone(&rules_store));
@@ -156,5 +157,6 @@ const fn routing_config(config: &Config) -> RoutingConfig {
     RoutingConfig {
         tick_hz: config.tick_hz,
         players_max: config.players_max,
+        has_archive: config.archive.is_some(),
     }
 }

@@ -52,6 +52,8 @@ mod restored;
 mod damage;
 #[path = "shards/replay.rs"]
 mod replay;
+#[path = "shards/rest.rs"]
+mod rest;
 #[path = "shards/evidence.rs"]
 mod evidence;
 #[path = "shards/apart.rs"]

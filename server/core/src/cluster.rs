@@ -6,5 +6,5 @@ pub mod homes;
 pub mod routing;
 
 pub use directory::{Directory, Hosted, Placement, RouteRequest};
-pub use homes::{Home, HomeStore};
+pub use homes::{AccountRecord, Home, HomeStore};
 pub use routing::{Routing, RoutingConfig};

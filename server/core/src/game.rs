@@ -114,6 +114,13 @@ impl GameZone for SmallGame {
         world.insert_batch(digests);
     }
 
+    fn derive_player(&self, world: &mut World, player: Entity) {
+        if let Some(belongings) = world.get::<Belongings>(player) {
+            let digest = ValueDigest::of(belongings);
+            world.entity_mut(player).insert(digest);
+        }
+    }
+
     fn refit(&self, world: &mut World) {
         refit::refit(world);
     }

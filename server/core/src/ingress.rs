@@ -12,7 +12,7 @@ pub mod inbox;
 pub use address::{AddressLimits, AddressVerdict, Addresses};
 pub use credential::ResumeKeys;
 pub use inbox::{Inbox, InboxEntry};
-pub use input::{AttachToken, Input, Join, Resume, SecretHash};
+pub use input::{AttachToken, Birth, Input, Join, Lodge, Resume, SecretHash};
 pub use login::{Login, ResumeClaim};
 pub use news::NewsFilter;
 pub use rate::TokenBucket;

@@ -274,10 +274,22 @@ pub const CHAT_LINES_PER_TICK_MAX: u16 = 256;
 pub const CHAT_TELLS_PER_TICK_MAX: u32 = 200_000;
 /// Version of the layout of a captured state and of what decides a record's effect; it rises with every change that an
 /// older reader would misread, and is part of every `rules_id`.
-pub const STATE_LAYOUT: u16 = 4;
+pub const STATE_LAYOUT: u16 = 5;
 /// The oldest layout that this build reads; each since then has a golden file.
 pub const STATE_LAYOUT_MIN: u16 = 4;
 const _: () = assert!(STATE_LAYOUT_MIN <= STATE_LAYOUT);
+/// Records of characters at rest that a zone has kept at once: enough for thousands a second, and no flood of the store.
+pub const RESTS_IN_FLIGHT_MAX: usize = 16;
+/// Time for which the store keeps a character at rest, s: for most who come back on the same day no database is asked.
+/// Longer than the window in which a session is resumed.
+pub const REST_RECORD_S: u64 = 2 * 3_600;
+/// Generations by which a character goes above an archive that has a higher one, by ticks that were undone: more than it
+/// can have gone to rest and woken in them.
+pub const OUTRANK_GENERATIONS: u64 = 1_000;
+/// Time for which a zone remembers that a character left it, s, in ticks: what was looked up of the account before is
+/// not believed, nor what was looked up longer ago than this. A log-in that is looked up takes milliseconds, and waits
+/// in no queue in between.
+pub const LEFT_MEMORY_S: u64 = 60;
 const _: () = assert!(DATAGRAM_SEND_BYTES >= 4 * everhold_protocol::limits::DATAGRAM_BYTES_MAX);
 
 /// Strain from which players get a snapshot every second tick, ‰ of what a zone can do: they hardly notice, and above

@@ -207,6 +207,9 @@ pub struct ZoneRun {
     pub seconds: f64,
     /// Attached sessions.
     pub players: u32,
+    /// Characters that the zone has, in the world or at rest.
+    #[serde(default)]
+    pub characters: u32,
     /// Durations of a tick's work, without waiting for the next: `(µs, how often)`.
     pub tick_us: Vec<(u64, u64)>,
     /// Durations from a record's append to its acknowledgement: `(µs, how often)`.

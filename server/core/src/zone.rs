@@ -33,7 +33,9 @@ mod capture;
 pub mod restore;
 mod secrets;
 pub(crate) mod effects;
+pub mod payload;
 mod sessions;
+mod lodging;
 pub mod turns;
 pub mod rest;
 #[cfg(feature = "testing")]
@@ -59,6 +61,7 @@ use crate::ownership::RulesId;
 use capture::Captor;
 use declare::Built;
 use game::Terms;
+use kinds::Kinds;
 use probe::InputRun;
 use registry::Declared;
 use state::{Clock, Ids, Session};
@@ -199,7 +202,7 @@ impl Zone {
             let taken = turns::apply_run(&mut self.world, &mut *self.game, run);
             if taken == 0 {
                 self.probe.enter(next, input);
-                apply(&mut self.world, &*self.game, input);
+                apply(&mut self.world, &*self.game, self.captor.kinds(), input);
             }
             next += taken.max(1);
         }
@@ -346,7 +349,7 @@ impl Zone {
 }
 
 /// Applies one input.
-fn apply(world: &mut World, game: &dyn GameZone, input: &Input) {
+fn apply(world: &mut World, game: &dyn GameZone, kinds: &Kinds, input: &Input) {
     match *input {
         Input::EpochStart {
             epoch,
@@ -354,6 +357,9 @@ fn apply(world: &mut World, game: &dyn GameZone, input: &Input) {
             rules_id,
         } => sessions::start_epoch(world, game, epoch, rules_id),
         Input::Join(join) => sessions::join(world, game, join),
+        Input::Lodge(ref lodge) => lodging::lodge(world, game, kinds, lodge),
+        Input::Evict { account, generation } => lodging::evict(world, account, generation),
+        Input::Outrank { account, generation } => lodging::outrank(world, account, generation),
         Input::Resume(resume) => sessions::resume(world, game, resume),
         Input::Detach { session, token } => _ = sessions::detach(world, game, session, token),
         Input::Logout { session, token } => sessions::log_out(world, game, session, token),

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use everhold_core::game::RuleBook;
-use everhold_core::ingress::{AttachToken, Input, Join};
+use everhold_core::ingress::{AttachToken, Birth, Input, Join};
 use everhold_core::limits::CHAT_TELLS_PER_TICK_MAX;
 use everhold_core::zone::{Cut, Scene, Zone, ZoneConfig};
 use everhold_protocol::{Account, Epoch, Tick};
@@ -117,6 +117,7 @@ fn join(number: u64) -> Input {
         ticket_forget_tick: Tick(1),
         secret: [0; 32],
         token: AttachToken(number),
+        birth: Birth::Always,
     })
 }
 

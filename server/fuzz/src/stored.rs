@@ -6,7 +6,7 @@ use everhold_core::durability::history::HistoryReader;
 use everhold_core::durability::record::Record;
 use everhold_core::durability::store::{RecordHash, StoredRecord};
 use everhold_core::game::RuleBook;
-use everhold_core::ingress::{AttachToken, Input, Join};
+use everhold_core::ingress::{AttachToken, Birth, Input, Join};
 use everhold_core::zone::{Cut, Zone, ZoneConfig};
 use everhold_protocol::{Account, Epoch, Tick};
 
@@ -68,6 +68,7 @@ fn join(account: u8) -> Input {
         ticket_forget_tick: Tick(1_000),
         secret: [account; 32],
         token: AttachToken(account.into()),
+        birth: Birth::Always,
     })
 }
 

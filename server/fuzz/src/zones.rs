@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use arbitrary::{Result, Unstructured};
 use everhold_core::game::RuleBook;
 use everhold_core::game::test_zone::Audit;
-use everhold_core::ingress::{AttachToken, Inbox, InboxEntry, Input, Join, Resume};
+use everhold_core::ingress::{AttachToken, Birth, Inbox, InboxEntry, Input, Join, Resume};
 use everhold_core::limits::TICK_INPUTS_MAX;
 use everhold_core::zone::{Cut, Outputs, Reply, Scene, Zone, ZoneConfig};
 use everhold_protocol::codec::Reader;
@@ -135,6 +135,7 @@ impl FuzzedZone {
             ticket_forget_tick: self.zone.tick() + u64::from(bytes.arbitrary::<u8>()?),
             secret: secret(self.tokens),
             token: AttachToken(self.tokens),
+            birth: Birth::Always,
         }))
     }
 

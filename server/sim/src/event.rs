@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use everhold_core::cluster::Home;
+use everhold_core::cluster::routing::{AccountQuery, AccountReply};
 use everhold_core::durability::evidence::EvidenceAnswer;
 use everhold_core::durability::store::{AppendAnswer, StoreError, StoredRecord, ZoneOutline, ZoneSummary};
 use everhold_core::ingress::AttachToken;
@@ -86,10 +86,10 @@ pub enum ShardInput {
     Captured(Tenure, Box<Capture>),
     /// The login queues move.
     Round,
-    /// A home is to be asked for now.
-    AskHome(AttachToken, Account, Home),
-    /// The store's answer to the question of this number about a home.
-    Home(u64, Result<Option<Home>, StoreError>),
+    /// An account is to be asked for now.
+    AskAccount(AttachToken, Account, AccountQuery),
+    /// The store's answer to the question of this number about an account.
+    Account(u64, AccountReply),
     /// Something from a player's connection.
     Packet(usize, ConnId, ClientPacket),
     /// A connection is over.
@@ -129,6 +129,8 @@ pub enum StoreAnswer {
     Records(Result<Vec<StoredRecord>, StoreError>),
     /// To an operation on evidence.
     Kept(Result<EvidenceAnswer, StoreError>),
+    /// To the keeping of a character at rest: the generation of a newer record, if one is there.
+    RestKept(Result<Option<u64>, StoreError>),
     /// To an append.
     Appended(Result<AppendAnswer, StoreError>),
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
+use everhold_core::cluster::routing::AccountReply;
 use everhold_core::cluster::{Directory, Routing, RoutingConfig};
 use everhold_core::durability::gate::Durability;
 use everhold_core::durability::store::{AppendAnswer, StoreError};
@@ -77,6 +78,7 @@ enum Kind {
     Write,
     Create,
     Home(Account),
+    Rest(Account),
 }
 
 /// An order of the shard to its holder, which hears it when it is at rest.
@@ -157,6 +159,7 @@ impl SimShard {
         let config = RoutingConfig {
             tick_hz: world.tick_hz,
             players_max: 1_000,
+            has_archive: false,
         };
         let shard = Self {
             place,
@@ -226,8 +229,8 @@ impl SimShard {
             ShardInput::Pulse(tenure) => self.pulse(env, &tenure),
             ShardInput::Captured(tenure, capture) => self.handle_captured(env, &tenure, *capture),
             ShardInput::Round => self.round(env),
-            ShardInput::AskHome(conn, account, home) => self.ask_home(env, (conn, account), home),
-            ShardInput::Home(number, answer) => self.handle_home(env, number, answer),
+            ShardInput::AskAccount(conn, account, query) => self.ask_account(env, (conn, account), query),
+            ShardInput::Account(number, reply) => self.handle_account(env, number, reply),
             ShardInput::Packet(player, conn, packet) => self.handle_packet(env, (player, conn), packet),
             ShardInput::Gone(token) => self.handle_gone(env, token),
             ShardInput::NotSurrendered(tenure, reason) => self.tell_end(env, &tenure, reason, Remains::Nothing),
@@ -356,7 +359,7 @@ impl SimShard {
         }
         if self.homes.contains_key(&number) {
             let away = StoreError::Unavailable("no answer in time".to_owned());
-            self.handle_home(env, number, Err(away));
+            self.handle_account(env, number, AccountReply::of_store_error(&away));
             return;
         }
         let Some((_, kind)) = self.operations.get(&number) else {
@@ -374,6 +377,7 @@ impl SimShard {
             }
             Kind::Append => StoreAnswer::Appended(Err(away())),
             Kind::Evidence | Kind::Forked => StoreAnswer::Kept(Err(away())),
+            Kind::Rest(_) => StoreAnswer::RestKept(Err(away())),
             Kind::Fence
             | Kind::Quarantine
             | Kind::Rewind
@@ -400,7 +404,7 @@ impl SimShard {
             return;
         };
         match (kind, answer) {
-            (Kind::Append | Kind::Write | Kind::Create | Kind::Home(_), answer) => {
+            (Kind::Append | Kind::Write | Kind::Create | Kind::Home(_) | Kind::Rest(_), answer) => {
                 self.handle_zone_stored(env, &tenure, kind, answer);
             }
             (Kind::Blame, StoreAnswer::Done(answer)) => self.handle_blame_stored(env, &tenure, answer),

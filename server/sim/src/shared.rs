@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use everhold_core::cluster::{Home, HomeStore};
+use everhold_core::cluster::{AccountRecord, Home, HomeStore};
 use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, PartKey, Position, Rewind, Seal, StoreError, StoredRecord, ZoneOutline,
@@ -138,8 +138,18 @@ impl ZoneStore for SharedStore {
 
 #[async_trait]
 impl HomeStore for SharedStore {
-    async fn home(&self, account: Account) -> Result<Option<Home>, StoreError> {
-        Ok(self.lock().home(account))
+    async fn record(&self, account: Account) -> Result<Option<AccountRecord>, StoreError> {
+        Ok(self.lock().record(account))
+    }
+
+    async fn keep_rest(
+        &self,
+        account: Account,
+        home: &Home,
+        payload: &Bytes,
+        _lasting: Duration,
+    ) -> Result<Option<Home>, StoreError> {
+        self.lock().keep_rest(account, home, payload)
     }
 
     async fn set_home(

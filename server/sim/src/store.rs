@@ -18,7 +18,7 @@ mod forging;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use everhold_core::cluster::Home;
+use everhold_core::cluster::{AccountRecord, Home};
 use everhold_core::durability::evidence::{EvidenceAnswer, EvidenceFate, EvidenceMark, StoredEvidence};
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, CheckpointKind, Origin, PartKey, Position, RecordHash, Rewind, Seal, StoreError,
@@ -42,7 +42,7 @@ use evidence::EvidenceSet;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StoreDump {
     zones: BTreeMap<ZoneName, DataSet>,
-    homes: BTreeMap<Account, Home>,
+    homes: BTreeMap<Account, KeptAccount>,
 }
 
 /// A store in memory. The methods named as those of the traits do what the traits say; the others are its faults.
@@ -54,6 +54,13 @@ pub struct MemoryStore {
     home_losses: u64,
     refuses_parts: bool,
     mutant: Option<Mutant>,
+}
+
+/// The record of an account as it is kept: a character at rest with the number of losses before it was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct KeptAccount {
+    home: Home,
+    rest: Option<(Bytes, u64)>,
 }
 
 /// Zone data and homes, as the traits say.
@@ -248,10 +255,38 @@ impl MemoryStore {
         self.data.zones.get(zone).map(DataSet::summary)
     }
 
-    /// Reads an account's home.
+    /// Reads an account's record.
     #[must_use]
-    pub fn home(&self, account: Account) -> Option<Home> {
-        self.data.homes.get(&account).cloned()
+    pub fn record(&self, account: Account) -> Option<AccountRecord> {
+        let kept = self.data.homes.get(&account)?;
+        let (payload, losses) = kept.rest.clone().unzip();
+        Some(AccountRecord {
+            home: kept.home.clone(),
+            payload,
+            is_certain: losses == Some(self.home_losses),
+        })
+    }
+
+    /// Keeps a character that rests, unless a newer record is there.
+    pub fn keep_rest(&mut self, account: Account, home: &Home, payload: &Bytes) -> Result<Option<Home>, StoreError> {
+        self.check_room()?;
+        let now = self.data.homes.get(&account).map(|kept| &kept.home);
+        if let Some(newer) = now.filter(|now| now.generation > home.generation) {
+            return Ok(Some(newer.clone()));
+        }
+        let kept = KeptAccount {
+            home: home.clone(),
+            rest: Some((payload.clone(), self.home_losses)),
+        };
+        self.data.homes.insert(account, kept);
+        Ok(None)
+    }
+
+    /// Forgets the record of a character at rest, as one that expired.
+    pub fn forget_rest(&mut self, account: Account) {
+        if self.data.homes.get(&account).is_some_and(|kept| kept.rest.is_some()) {
+            self.data.homes.remove(&account);
+        }
     }
 
     /// Returns the number of times that homes were forgotten.
@@ -268,11 +303,12 @@ impl MemoryStore {
         home: &Home,
     ) -> Result<Option<Home>, StoreError> {
         self.check_room()?;
-        match self.data.homes.get(&account) {
+        match self.data.homes.get(&account).map(|kept| &kept.home) {
             // This write was done before, and its answer got lost.
             Some(now) if now == home => Ok(None),
             now if now == expected => {
-                self.data.homes.insert(account, home.clone());
+                let home = home.clone();
+                self.data.homes.insert(account, KeptAccount { home, rest: None });
                 Ok(None)
             }
             Some(now) => Ok(Some(now.clone())),

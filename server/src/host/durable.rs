@@ -209,6 +209,7 @@ impl DurableTask {
             OperationOutcome::Captured(Ok((capture, facts))) => self.pipeline.handle_captured(capture, facts),
             OperationOutcome::Captured(Err(error)) => self.pipeline.handle_capture_lost(now, error.to_string()),
             OperationOutcome::Archived(answer) => self.pipeline.handle_archived(now, answer),
+            OperationOutcome::RestKept(account, answer) => self.pipeline.handle_rest_kept(now, account, answer),
             OperationOutcome::HomeSet(account, answer) => self.pipeline.handle_home_set(now, account, answer),
         }
     }

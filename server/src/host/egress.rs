@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use crossbeam::channel::{Sender, TrySendError};
 use everhold_core::durability::gate::Released;
 use everhold_core::egress::{Egress, EgressCommand};
-use everhold_core::ingress::AttachToken;
 use everhold_core::ingress::inbox::InboxEntry;
+use everhold_core::ingress::{AttachToken, Input};
 use everhold_core::load::Residents;
 use everhold_core::replication::Datagrams;
 use everhold_core::zone::Outputs;
@@ -88,6 +88,17 @@ impl Connections {
             }
         }
         batch.send();
+    }
+
+    /// Returns the number of characters that the zone has, as far as its released ticks say.
+    pub(super) fn characters(&self) -> u32 {
+        let residents = self.residents.lock().expect("no holder of the residents panics");
+        u32::try_from(residents.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Puts an input into the inbox, if there is room.
+    pub(super) fn push(&self, input: Input) {
+        let _comes_again = self.entries.try_send(InboxEntry::Input(input));
     }
 
     /// Closes every connection.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam::channel::Sender;
 use everhold_core::cluster::Hosted;
 use everhold_core::ingress::inbox::InboxEntry;
-use everhold_core::ingress::{AttachToken, Input};
+use everhold_core::ingress::{AttachToken, Input, Lodge};
 use everhold_core::load::{Caller, Residents};
 use everhold_core::ownership::Tenure;
 use everhold_core::zone::Probe;
@@ -68,15 +68,19 @@ pub(crate) enum HostOrder {
 }
 
 impl ZoneHandle {
-    /// Sends a connection's `Join` or `Resume` through the zone; the reply goes to the connection when it is released.
-    /// `false`: the inbox is full, and nothing was sent.
+    /// Sends a connection's `Join` or `Resume` through the zone, and before it the character, if it comes back from
+    /// rest; the reply goes to the connection when it is released. `false`: the inbox is full, and no request was sent.
     #[must_use]
-    pub fn attach(&self, pending: PendingAttach, input: Input) -> bool {
+    pub fn attach(&self, pending: PendingAttach, lodge: Option<Lodge>, input: Input) -> bool {
         let token = pending.conn.token();
-        let entry = pending.entry(input);
+        let lodge = lodge.map(|lodge| InboxEntry::Input(Input::Lodge(lodge)));
+        let entries = lodge.into_iter().chain([pending.entry(input)]);
         // The order first: the reply must find its connection.
         let ordered = self.orders.send(HostOrder::Attach(token, Box::new(pending))).is_ok();
-        let sent = ordered && self.entries.try_send(entry).is_ok();
+        let sent = ordered
+            && entries
+                .map(|entry| self.entries.try_send(entry))
+                .all(|sent| sent.is_ok());
         if ordered && !sent {
             self.detach(token);
         }
@@ -121,6 +125,13 @@ impl ZoneHandle {
     pub fn caller(&self, account: Account, ticket: &[u8; 16]) -> Caller {
         let residents = self.residents.lock().expect("no holder of the residents panics");
         residents.judge(account, ticket, self.tick())
+    }
+
+    /// Whether the zone has the account's character, in the world or at rest, as far as its acknowledged ticks say.
+    #[must_use]
+    pub fn has(&self, account: Account) -> bool {
+        let residents = self.residents.lock().expect("no holder of the residents panics");
+        residents.has(account)
     }
 
     /// Whether the zone still runs here.

@@ -78,6 +78,12 @@ pub(super) fn log_pipeline(zone: &ZoneName, notice: PipelineNotice) {
         PipelineNotice::HomesSet(homes) => {
             tracing::info!(%zone, homes, "the homes of this zone's characters are stored again");
         }
+        PipelineNotice::RestFailed(error, Lasted { ms, failures }) => {
+            tracing::warn!(%zone, %error, ms, failures, "a character at rest is not stored yet, and stays in the zone");
+        }
+        PipelineNotice::RestsKept(Lasted { ms, failures }) => {
+            tracing::info!(%zone, ms, failures, "characters at rest are stored again");
+        }
         PipelineNotice::Refused => {
             tracing::error!(
                 %zone,

@@ -83,6 +83,7 @@ impl RunFigures {
             released_tick,
             seconds: self.started.elapsed().as_secs_f64(),
             players: gauges.attached.load(Ordering::Relaxed),
+            characters: 0,
             tick_us: buckets(&self.tick_us),
             append_us: buckets(&self.append_us),
             tick_rate: ticks as f64 / since.max(1e-3),

@@ -1,16 +1,11 @@
 //! The router's side of a command: each becomes one call to a connection, a zone, or the store.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use everhold_core::cluster::routing::{Attach, QueueMeter, RoutingCommand};
-use everhold_core::cluster::{Home, HomeStore};
-use everhold_core::durability::store::StoreError;
 use everhold_core::ingress::AttachToken;
 use everhold_core::ingress::credential::SECRET_RANDOM_BYTES;
 use everhold_net::transport::Conn;
-use everhold_protocol::Account;
 
 use super::Router;
 use crate::host::{LoadGauges, PendingAttach};
@@ -18,14 +13,14 @@ use crate::host::{LoadGauges, PendingAttach};
 impl Router {
     pub(super) fn carry_out(&mut self, command: RoutingCommand) {
         match command {
-            RoutingCommand::SetHome {
+            RoutingCommand::AskAccount {
                 conn,
                 account,
-                home,
+                query,
                 after,
             } => {
-                let answer = set_home(Arc::clone(&self.store), account, home, after);
-                self.homes.spawn(async move { (conn, answer.await) });
+                let reply = self.places.clone().ask(account, query, after);
+                self.look_ups.spawn(async move { (conn, reply.await) });
             }
             RoutingCommand::Attach(attach) => self.attach(&attach),
             RoutingCommand::Detach { conn, zone } => {
@@ -50,8 +45,8 @@ impl Router {
                 }
             }
             RoutingCommand::NamePeers(peers) => _ = self.peers.send_replace(peers),
-            RoutingCommand::ReportHome(error) => {
-                tracing::warn!(%error, "a login is refused because its home cannot be read");
+            RoutingCommand::ReportLookUp(why) => {
+                tracing::warn!(why, "a login is refused because its account cannot be looked up");
             }
         }
     }
@@ -70,25 +65,12 @@ impl Router {
             .zip(self.local.zones.get(&attach.zone))
             .is_some_and(|(conn, zone)| {
                 let pending = PendingAttach::new(conn, secret, attach.logs_out);
-                zone.attach(pending, input)
+                zone.attach(pending, attach.lodge.clone(), input)
             });
         if !taken {
             self.routing.handle_attach_failed(attach.conn);
         }
     }
-}
-
-/// Sets an account's home unless it has one. Returns the home that it had before, if any.
-async fn set_home(
-    store: Arc<dyn HomeStore>,
-    account: Account,
-    home: Home,
-    after: Duration,
-) -> Result<Option<Home>, StoreError> {
-    if !after.is_zero() {
-        tokio::time::sleep(after).await;
-    }
-    store.set_home(account, None, &home).await
 }
 
 fn show(load: &LoadGauges, meter: QueueMeter) {

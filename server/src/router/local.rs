@@ -43,6 +43,10 @@ impl LocalState for Local {
         self.zones[zone].caller(account, ticket)
     }
 
+    fn has(&self, zone: &ZoneName, account: Account) -> bool {
+        self.zones[zone].has(account)
+    }
+
     fn conn(&self, conn: AttachToken) -> ConnStatus {
         match self.conns.get(&conn) {
             Some(conn) if conn.ended() => ConnStatus::Ended,

@@ -12,7 +12,7 @@ pub use statement::Dialect;
 
 pub(crate) use account::{before_write, undeleted};
 pub(crate) use declaration::{Declaration, undeclared};
-pub(crate) use raw::{RawCharacter, RawMark, RawZone, corrupt, verified};
+pub(crate) use raw::{RawCharacter, RawMark, RawPayload, RawZone, corrupt, verified};
 pub(crate) use statement::{Statements, fixed};
 
 /// The version of the tables that this build makes and reads.

@@ -35,7 +35,7 @@ pub use archive::archive_conformance;
 pub use archive_rows::{ArchiveDatabase, suite_character, suite_schema};
 pub use authority::{authority_conformance, reinstate, renew};
 pub use history::{SuiteHistory, position, tenure};
-pub use homes::home_store_conformance;
+pub use homes::{expiring_home_store_conformance, home_store_conformance};
 pub use membership::membership_conformance;
 pub use rules::rules_store_conformance;
 pub use store::zone_store_conformance;

@@ -9,7 +9,7 @@
 //! NS:{zone}:quarantine   session and seq → tick
 //! NS:{zone}:evidence     the history of a zone that went wrong, in parts, and its mark
 //! NS:{zone}:lease        epoch, nonce, beat, released, addr, players, ttl_ms, mark
-//! NS:home:ACCOUNT        generation and zone
+//! NS:home:ACCOUNT        generation and zone; of a character at rest also a run id, and the payload: this expires
 //! NS:wanted_rules        id of the rules that the world is to run
 //! NS:rules_files         id of rules → code, layout, tick_hz, and the text of their world file
 //! NS:zones               which zones there are
@@ -19,8 +19,8 @@
 //! ```
 //!
 //! A zone's keys share a hash tag, so they lie on one node. Every write is one Lua script that checks epoch, nonce, and
-//! hash chain first. No key expires and no clock is read: expiry goes by the wall clock of a server that may be wrong,
-//! and a promoted replica expires anew.
+//! hash chain first. No key that decides anything expires, and no clock is read: expiry goes by the wall clock of a
+//! server that may be wrong, and a promoted replica expires anew. What expires is a character at rest that the archive has.
 //!
 //! # What Redis alone promises, and what not
 //!

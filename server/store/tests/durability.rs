@@ -11,7 +11,7 @@ use everhold_core::durability::{
     StopReason, plan, replay,
 };
 use everhold_core::game::RuleBook;
-use everhold_core::ingress::{AttachToken, Input, Join};
+use everhold_core::ingress::{AttachToken, Birth, Input, Join};
 use everhold_core::ownership::Tenure;
 use everhold_core::zone::{Digest, Outputs, Zone, ZoneConfig};
 use everhold_protocol::{Account, Epoch, Heading, Intent, Tick, ZoneName};
@@ -166,6 +166,7 @@ fn join(epoch: u32) -> Input {
         ticket_forget_tick: Tick(100_000),
         secret: [byte; 32],
         token: AttachToken(u64::from(epoch)),
+        birth: Birth::Always,
     })
 }
 

@@ -19,8 +19,8 @@ use everhold_core::durability::store::{AppendAnswer, Origin, StoreError, ZoneSto
 use everhold_core::ownership::{Authority, AuthorityError, LeaseTerms};
 use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 use everhold_store::conformance::{
-    SuiteHistory, authority_conformance, home_store_conformance, membership_conformance, reinstate, renew, tenure,
-    zone_store_conformance,
+    SuiteHistory, authority_conformance, expiring_home_store_conformance, home_store_conformance,
+    membership_conformance, reinstate, renew, tenure, zone_store_conformance,
 };
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 use everhold_store::sqlite::{SqliteAuthority, SqliteError, SqliteStore};
@@ -70,6 +70,7 @@ async fn sqlite_store_that_loses_its_marks_with_its_zones_conforms() {
 async fn sqlite_homes_conform() {
     let directory = directory();
     home_store_conformance(|| SqliteStore::open(directory.path()).unwrap()).await;
+    expiring_home_store_conformance(|| SqliteStore::open(directory.path()).unwrap()).await;
 }
 
 #[tokio::test]
@@ -120,6 +121,7 @@ async fn redis_store_conforms() {
 async fn redis_homes_conform() {
     let redis = RedisServer::start(Persistence::None);
     home_store_conformance(redis_stores(&redis, 2).await).await;
+    expiring_home_store_conformance(redis_stores(&redis, 2).await).await;
 }
 
 #[tokio::test]
@@ -461,7 +463,7 @@ async fn crowd_of_homes_is_written_each_as_it_asked() {
         let (account, conflict) = set.unwrap();
         assert_eq!(conflict, (account == taken).then(|| home(9)));
         assert_eq!(
-            store.home(account).await.unwrap(),
+            store.record(account).await.unwrap().map(|record| record.home),
             Some(home(if account == taken { 9 } else { 1 }))
         );
     }

@@ -119,6 +119,7 @@ async fn archive_that_is_away_costs_players_nothing_and_catches_up() {
     let spare = world.shard_configured(&[], &lines);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(Epoch::NONE).await;
+    server.kill();
     player.until_told_of(world.cluster.all[spare].addr).await;
     let before = player.own();
     world.cluster.kill(owner).expect("a kill");

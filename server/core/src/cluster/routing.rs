@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!              ticket                              secret
-//!                │ SetHome, handle_home              │
+//!                │ AskAccount, handle_account        │
 //!                ▼                                   ▼
 //!   no zone ◄── place: what the directory and this process know of the zone ──► Wait: again after each change
 //!   has its      │ here                       │ elsewhere
@@ -13,11 +13,15 @@
 //!           Queued, or Refuse
 //! ```
 //!
+//! A connection whose character the zone does not have is admitted all the same, and its account is looked up then: the
+//! character is brought to the zone with it (`arrivals`).
+//!
 //! It knows a connection by its id. What happened comes in by `handle_*`, with the [`Moment`] at which it happened;
 //! what is to be done goes out by [`Routing::poll_command`], which is to be called until it returns none.
 
 mod accounts;
 mod admission;
+mod arrivals;
 mod command;
 mod homes;
 mod local;
@@ -29,19 +33,17 @@ use everhold_protocol::limits::TICKET_SKEW_S;
 use everhold_protocol::ticket::TicketClaims;
 use everhold_protocol::{RefusalCode, ServerMessage, ZoneName};
 
-pub use command::{Attach, AttachRequest, QueueMeter, RoutingCommand};
+pub use command::{AccountQuery, AccountReply, Attach, AttachRequest, QueueMeter, RoutingCommand};
 pub use local::{ConnStatus, LocalState, Moment, ZoneStatus};
 
 use self::accounts::Accounts;
 use self::admission::LocalZone;
 use self::command::Commands;
-use self::homes::{HomeAnswer, HomeLookUps};
+use self::homes::{LookUpStep, LookUps};
 use self::waiting::{EntryClaim, WaitingConn, WaitingList};
 use super::directory::{Directory, Placement, RouteRequest};
-use crate::cluster::Home;
-use crate::durability::store::StoreError;
 use crate::ingress::{AttachToken, Login, ResumeClaim};
-use crate::limits::{PLACEMENTS_PER_TURN, TICKET_MEMORY_SLACK_S};
+use crate::limits::PLACEMENTS_PER_TURN;
 use crate::ownership::{LeaseView, ShardView, Tenure};
 
 /// The settings of a shard's routing.
@@ -51,6 +53,8 @@ pub struct RoutingConfig {
     pub tick_hz: u16,
     /// Players of a zone above which newcomers wait.
     pub players_max: u32,
+    /// Whether the world has an archive, in which characters may rest.
+    pub has_archive: bool,
 }
 
 /// The connections of a shard that are not attached yet, and what is known of the zones that they want.
@@ -63,8 +67,10 @@ pub struct Routing {
     zones: BTreeMap<ZoneName, LocalZone>,
     waiting: WaitingList,
     accounts: Accounts,
-    homes: HomeLookUps,
-    /// Connections that were sent into a zone.
+    look_ups: LookUps,
+    /// Connections that were let into a zone, and whose character is being looked up.
+    arriving: BTreeMap<AttachToken, WaitingConn>,
+    /// Connections that were let into a zone.
     placed: BTreeMap<AttachToken, ZoneName>,
     /// Connections that were sent into a zone and whose players have ended their session: the zone closes them.
     leaving: BTreeSet<AttachToken>,
@@ -83,7 +89,8 @@ impl Routing {
             zones: BTreeMap::new(),
             waiting: WaitingList::default(),
             accounts: Accounts::default(),
-            homes: HomeLookUps::default(),
+            look_ups: LookUps::new(config.has_archive),
+            arriving: BTreeMap::new(),
             placed: BTreeMap::new(),
             leaving: BTreeSet::new(),
             closed: false,
@@ -112,7 +119,11 @@ impl Routing {
     /// Notes that the player of a connection ends its session. The zone closes the connection when that is stored: at
     /// once or, if the connection still waits, when it is attached.
     pub fn handle_logout(&mut self, conn: AttachToken) {
-        if let Some(waiting) = self.waiting.get_mut(conn) {
+        let waiting = match self.waiting.get_mut(conn) {
+            Some(waiting) => Some(waiting),
+            None => self.arriving.get_mut(&conn),
+        };
+        if let Some(waiting) = waiting {
             waiting.logs_out = true;
             return;
         }
@@ -139,23 +150,30 @@ impl Routing {
         self.leaving.remove(&conn);
         self.accounts.leave(conn);
         self.give_up(conn);
+        self.look_ups.forget(conn);
+        if self.arriving.remove(&conn).is_some() {
+            self.take_out(conn);
+        }
         if let Some(zone) = self.take_out(conn) {
             self.commands.push(RoutingCommand::Detach { conn, zone });
         }
         self.commands.forget(conn);
     }
 
-    /// Takes the store's answer to a [`RoutingCommand::SetHome`]: the home that the account had before, if any.
-    pub fn handle_home(&mut self, at: Moment<'_>, conn: AttachToken, answer: Result<Option<Home>, StoreError>) {
-        match self.homes.handle_answer(conn, answer) {
-            Some(HomeAnswer::Known(zone)) => {
+    /// Takes the answer to a [`RoutingCommand::AskAccount`].
+    pub fn handle_account(&mut self, at: Moment<'_>, conn: AttachToken, reply: AccountReply) {
+        match self.look_ups.handle_reply(conn, reply) {
+            Some(LookUpStep::Ask(command)) => self.commands.push(command),
+            Some(LookUpStep::Known(zone)) if self.arriving.contains_key(&conn) => self.send_on(at, conn, zone),
+            Some(LookUpStep::Known(zone)) => {
                 self.waiting.settle(conn, zone);
                 self.place(at, conn);
             }
-            Some(HomeAnswer::Again(command)) => self.commands.push(command),
-            Some(HomeAnswer::Unreadable(error)) => {
-                self.commands.push(RoutingCommand::ReportHome(error));
-                let detail = "the store does not answer; try again";
+            Some(LookUpStep::Bring(asked, arrival)) => self.bring(at, conn, asked, arrival),
+            Some(LookUpStep::Failed(why)) => {
+                self.commands.push(RoutingCommand::ReportLookUp(why));
+                self.refuse_arrival(conn);
+                let detail = "the account cannot be looked up; try again";
                 self.refuse(conn, RefusalCode::Internal, detail);
             }
             None => {}
@@ -187,6 +205,7 @@ impl Routing {
         if self.zones.get(zone).is_some_and(|local| local.grant == *grant) {
             self.zones.remove(zone);
             self.placed.retain(|_, placed| placed != zone);
+            self.take_back_arrivals(zone);
             self.waiting.forget_queue(zone);
             self.commands.push(RoutingCommand::ForgetZone(zone.clone()));
         }
@@ -199,7 +218,8 @@ impl Routing {
         for local in self.zones.values_mut() {
             local.queue = crate::load::LoginQueue::default();
         }
-        for waiting in self.waiting.drain() {
+        let arriving = std::mem::take(&mut self.arriving).into_values();
+        for waiting in self.waiting.drain().chain(arriving) {
             let detail = "the server is stopping; another will answer";
             self.commands.refuse(waiting.conn, RefusalCode::Stopping, detail);
         }
@@ -261,8 +281,8 @@ impl Routing {
         self.place(at, conn);
     }
 
-    /// Begins to look up the home of a ticket's account. The ticket says where a *new* character is born; one that
-    /// lives somewhere is sent there.
+    /// Begins to look up the home of a ticket's account, unless a zone of this process has its character. The ticket says
+    /// where a *new* character is born; one that lives somewhere is sent there.
     fn seek_home(&mut self, at: Moment<'_>, conn: AttachToken, claims: TicketClaims) {
         let (account, zone) = (claims.account, claims.zone.clone());
         let placement = self.directory.place(at.now, &zone, None, RouteRequest::New);
@@ -275,7 +295,16 @@ impl Routing {
             return;
         }
         self.accounts.log_in(at, account, conn, &mut self.commands);
-        self.commands.push(self.homes.begin(conn, account, zone.clone()));
+        let is_here = |zone: &&ZoneName| at.local.zone(zone).is_some() && at.local.has(zone, account);
+        if let Some(zone) = self.zones.keys().find(is_here).cloned() {
+            let claim = EntryClaim::Join(claims);
+            self.waiting
+                .insert(WaitingConn::new(conn, zone, RouteRequest::New, claim));
+            self.place(at, conn);
+            return;
+        }
+        self.commands
+            .push(self.look_ups.begin_place(conn, account, zone.clone()));
         let claim = EntryClaim::Homing(claims);
         self.waiting
             .insert(WaitingConn::new(conn, zone, RouteRequest::New, claim));
@@ -332,64 +361,11 @@ impl Routing {
         let detail = "the zone is no longer served here: the log-out is not done";
         self.commands.refuse(conn, RefusalCode::Stopping, detail);
     }
-
-    /// Sends a waiting connection into its zone, which runs here. From now on it counts as one of the zone's players.
-    fn attach(&mut self, at: Moment<'_>, conn: AttachToken) {
-        let waiting = self.waiting.remove(conn).expect("it has just been seen to wait");
-        if self.commands.has_ended(at, conn) {
-            // It gave way to another, and would spend what that one has shown, too.
-            return;
-        }
-        let local = self
-            .zones
-            .get_mut(&waiting.zone)
-            .expect("a zone that runs here has come up");
-        let status = at.local.zone(&waiting.zone).expect("it has just been seen to run");
-        let account = waiting.claim.account();
-        let request = match waiting.claim {
-            EntryClaim::Homing(claims) | EntryClaim::Join(claims) => AttachRequest::Join {
-                ticket: claims.id,
-                ticket_forget_tick: status.tick + ticket_memory_ticks(&claims, at.unix_s, self.config.tick_hz),
-            },
-            EntryClaim::Resume(claim) => AttachRequest::Resume {
-                session: claim.session,
-                secret: *blake3::hash(&claim.secret).as_bytes(),
-                event_seq: claim.event_seq,
-            },
-        };
-        if waiting.logs_out {
-            self.leaving.insert(conn);
-        } else {
-            local.players += 1;
-            self.placed.insert(conn, waiting.zone.clone());
-        }
-        self.commands.push(RoutingCommand::Attach(Attach {
-            conn,
-            zone: waiting.zone,
-            account,
-            request,
-            logs_out: waiting.logs_out,
-        }));
-    }
-
-    /// Counts a connection that was sent into a zone as one of its players no more. Returns the zone, if it is still
-    /// here.
-    fn take_out(&mut self, conn: AttachToken) -> Option<ZoneName> {
-        let zone = self.placed.remove(&conn)?;
-        self.zones.get_mut(&zone)?.players -= 1;
-        Some(zone)
-    }
 }
 
 /// The second before which a ticket must have ended to be good nowhere any more, whatever the clocks of hosts are.
 const fn tickets_over_before(unix_s: u64) -> u64 {
     unix_s.saturating_sub(TICKET_SKEW_S)
-}
-
-/// Ticks for which a zone remembers the ticket's id.
-fn ticket_memory_ticks(claims: &TicketClaims, unix_s: u64, tick_hz: u16) -> u64 {
-    let left_s = claims.expires_unix_s.saturating_sub(unix_s);
-    (left_s + TICKET_MEMORY_SLACK_S) * u64::from(tick_hz)
 }
 
 #[cfg(test)]

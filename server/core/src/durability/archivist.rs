@@ -21,13 +21,13 @@ mod batch;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 
-pub use self::batch::CutFacts;
+pub use self::batch::{CutCharacter, CutFacts};
 use self::batch::{Batch, FactsHash, ZoneCut};
 use super::archive::{ArchiveCommit, ArchiveError, ArchivedZone, CommitAnswer, CommitMark, CommitReport, LedgerRow};
 use super::lag::{Lag, LagConfig, LagState};
@@ -89,6 +89,17 @@ pub enum ArchivistNotice {
     LagChanged(LagState, u64),
 }
 
+/// A character that rests in its zone, and that the archive has as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchivedRest {
+    /// Its account.
+    pub account: Account,
+    /// Its generation.
+    pub generation: u64,
+    /// The character as bytes.
+    pub payload: Bytes,
+}
+
 #[derive(Clone, Debug)]
 enum ArchivistState {
     /// The fence is to be raised.
@@ -124,6 +135,10 @@ pub struct Archivist {
     newest: Option<ZoneCut>,
     /// A hash of the facts that the archive has of each character.
     known: BTreeMap<Account, FactsHash>,
+    /// Characters at rest that the archive has, not taken yet.
+    resting: Vec<ArchivedRest>,
+    /// Characters whose rows were refused because of a newer one, with their generation; not taken yet.
+    outranked: Vec<(Account, u64)>,
     ledger: PendingMoves,
     /// The tick from which the next base is wanted.
     next_at: Tick,
@@ -153,6 +168,8 @@ impl Archivist {
             cut: None,
             newest: None,
             known: BTreeMap::new(),
+            resting: Vec::new(),
+            outranked: Vec::new(),
             ledger: moves,
             next_at: Tick(0),
             archived: Tick(0),
@@ -321,12 +338,9 @@ impl Archivist {
             panic!("an answer without a commit under way")
         };
         match answer {
-            CommitAnswer::Done(report) => {
-                if report != CommitReport::default() {
-                    self.notices.push(ArchivistNotice::Reported(report));
-                }
-            }
-            CommitAnswer::Duplicate => {}
+            CommitAnswer::Done(report) => self.handle_report(report),
+            // Whether all its rows were taken, is lost with the answer: they go there once more.
+            CommitAnswer::Duplicate => batch.forget_hashes(),
             CommitAnswer::Moved { last } => {
                 self.notices.push(ArchivistNotice::Moved(last));
                 let batch = std::mem::replace(&mut self.state, ArchivistState::Ready);
@@ -336,14 +350,47 @@ impl Archivist {
                 return self.go_on_after(last);
             }
         }
+        self.note_committed();
+    }
+
+    fn handle_report(&mut self, report: CommitReport) {
+        let ArchivistState::Writing(batch) = &mut self.state else {
+            return;
+        };
+        for account in &report.superseded {
+            let generation = batch.forget_hash(*account);
+            self.outranked
+                .extend(generation.map(|generation| (*account, generation)));
+        }
+        if report != CommitReport::default() {
+            self.notices.push(ArchivistNotice::Reported(report));
+        }
+    }
+
+    fn note_committed(&mut self) {
+        let ArchivistState::Writing(batch) = &mut self.state else {
+            return;
+        };
         let (mark, facts) = batch.handle_committed();
         self.last = Some(mark);
         self.has_committed = true;
         self.known.extend(facts);
         if batch.is_done() {
             self.archived = mark.position.tick;
+            self.resting = batch.resting(&self.known);
             self.state = ArchivistState::Ready;
         }
+    }
+
+    /// Takes the characters that rest and that the archive has as they are, whenever a base is committed: all that the
+    /// base has.
+    pub fn take_resting(&mut self) -> Vec<ArchivedRest> {
+        std::mem::take(&mut self.resting)
+    }
+
+    /// Takes the characters of which the archive has a higher generation than the zone, each with that of the zone.
+    pub fn take_outranked(&mut self) -> Vec<(Account, u64)> {
+        std::mem::take(&mut self.outranked)
     }
 
     /// The zone's last commit is this: the next one follows it, and brings everything.
@@ -361,6 +408,8 @@ impl Archivist {
     fn begin(&mut self) {
         let Some(cut) = self.newest.take() else { return };
         let rows = self.ledger.take_up_to(cut.position.tick);
+        let there: BTreeSet<Account> = cut.facts.characters.iter().map(|character| character.account).collect();
+        self.known.retain(|account, _| there.contains(account));
         let before = batch::Before {
             last: self.last,
             kept: self.kept(),

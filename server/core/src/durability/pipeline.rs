@@ -18,6 +18,7 @@ mod command;
 mod config;
 mod cuts;
 mod homes;
+mod rests;
 mod sealing;
 mod states;
 
@@ -30,6 +31,7 @@ pub use self::archive::ArchiveAnswer;
 pub use self::command::{PipelineCommand, PipelineNotice, PipelineTick};
 pub use self::config::PipelineConfig;
 use self::homes::HomeRestore;
+use self::rests::Rests;
 use self::sealing::Sealing;
 use self::states::{Course, Creation, Write, end_reason};
 use super::archivist::Archivist;
@@ -74,6 +76,7 @@ pub struct Pipeline<S, R> {
     /// The first refusal of the data set that is being written anew, if none was taken since.
     refused_since: Option<Instant>,
     homes: HomeRestore,
+    rests: Rests,
     sealing: Sealing,
     archivist: Option<Archivist>,
     /// The end of the time for which a stop waits for the archive.
@@ -104,6 +107,7 @@ impl<S, R> Pipeline<S, R> {
             creates_fail: Outage::default(),
             refused_since: None,
             homes: HomeRestore::default(),
+            rests: Rests::default(),
             sealing: Sealing::default(),
             archivist: None,
             archive_until: None,
@@ -151,6 +155,7 @@ impl<S, R> Pipeline<S, R> {
         }
         self.look_after_lag();
         self.look_after_archive();
+        self.look_after_rests();
         let is_behind = self.journal.unacknowledged() >= UNACKNOWLEDGED_TICKS_MAX;
         if (is_behind && !self.awaits_tick()) || self.course == Course::Sealed {
             // The zone stands still because of the store, and the driver lives: the lease is worth renewing.
@@ -309,6 +314,7 @@ impl<S, R> Pipeline<S, R> {
             .or_else(|| self.poll_checkpoint(now))
             .or_else(|| self.poll_release())
             .or_else(|| self.poll_homes(now))
+            .or_else(|| self.poll_rests(now))
             .or_else(|| self.poll_archive(now))
             .or_else(|| self.poll_stopped(now))
     }

@@ -3,9 +3,11 @@
 //! The body, packed by hand because ten thousand players fill one twenty times a second:
 //!
 //! ```text
-//! layout u8 = 1 · epoch u32 · flags u8 (1: a digest follows) · [digest u64] · count varint · inputs
+//! layout u8 = 2 · epoch u32 · flags u8 (1: a digest follows) · [digest u64] · count varint · inputs
 //! input = tag u8 · fields; a session is the zigzag varint of its difference to the session before it
 //! ```
+//!
+//! In layout 1, which is still read, a join says nothing of births.
 //!
 //! `hash = BLAKE3(domain, prev_hash, epoch, tick, body)`, all integers little-endian: a record names the whole history
 //! before it.
@@ -15,11 +17,16 @@ use everhold_protocol::codec::{DecodeError, Reader, Writer};
 use everhold_protocol::{Account, Epoch, Intent, SessionId, Tick};
 
 use super::store::{RecordHash, StoredRecord};
-use crate::ingress::{AttachToken, Input, Join, Resume};
+use crate::ingress::{AttachToken, Birth, Input, Join, Lodge, Resume};
+use crate::ownership::DataStamp;
 use crate::zone::Digest;
 
 /// The layout that is written. An older one keeps its reader; an unknown one is refused.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
+/// The oldest layout that is read.
+const LAYOUT_MIN: u8 = 1;
+/// The layout from which on a join says whether a character may be born.
+const LAYOUT_OF_BIRTHS: u8 = 2;
 /// Separates these hashes from every other use of BLAKE3.
 const DOMAIN: &str = "everhold zone record v1";
 const FLAG_DIGEST: u8 = 1;
@@ -33,6 +40,13 @@ const TAG_EVENT_ACK: u8 = 5;
 const TAG_QUARANTINE: u8 = 6;
 const TAG_INVALID: u8 = 7;
 const TAG_LOGOUT: u8 = 8;
+const TAG_LODGE: u8 = 9;
+const TAG_EVICT: u8 = 10;
+const TAG_OUTRANK: u8 = 11;
+
+const BIRTH_NEVER: u8 = 0;
+const BIRTH_ALLOWED: u8 = 1;
+const BIRTH_ALWAYS: u8 = 2;
 
 /// The frozen inputs of one tick.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +70,7 @@ pub enum RecordError {
     #[error("the record's hash is not that of its bytes")]
     HashMismatch,
     /// A layout of a later version.
-    #[error("record layout {0} is unknown; this version reads {LAYOUT}")]
+    #[error("record layout {0} is unknown; this version reads {LAYOUT_MIN} to {LAYOUT}")]
     LayoutUnknown(u8),
     /// A flag of a later version.
     #[error("record flags {0:#04x} are unknown")]
@@ -102,7 +116,7 @@ impl Record {
         }
         let mut from = Reader::new(&stored.body);
         let layout = from.u8()?;
-        if layout != LAYOUT {
+        if !(LAYOUT_MIN..=LAYOUT).contains(&layout) {
             return Err(RecordError::LayoutUnknown(layout));
         }
         from.u32()?;
@@ -112,7 +126,7 @@ impl Record {
             FLAG_DIGEST => Some(Digest(from.u64()?)),
             _ => return Err(RecordError::FlagsUnknown(flags)),
         };
-        let inputs = decode_inputs(&mut from)?;
+        let inputs = decode_inputs(layout, &mut from)?;
         from.finish()?;
         Ok(Self {
             epoch,
@@ -171,6 +185,96 @@ fn encode_numbered(tag: u8, (session, number): (SessionId, u64), previous: &mut 
     out.varint(number);
 }
 
+fn encode_join(join: &Join, out: &mut Writer<'_>) {
+    out.u8(TAG_JOIN);
+    out.varint(join.account.0);
+    out.bytes(&join.ticket);
+    out.varint(join.ticket_forget_tick.0);
+    out.bytes(&join.secret);
+    out.varint(join.token.0);
+    encode_birth(join.birth, out);
+}
+
+fn decode_join(layout: u8, from: &mut Reader<'_>) -> Result<Join, DecodeError> {
+    Ok(Join {
+        account: Account(from.varint()?),
+        ticket: from.array()?,
+        ticket_forget_tick: Tick(from.varint()?),
+        secret: from.array()?,
+        token: AttachToken(from.varint()?),
+        birth: if layout < LAYOUT_OF_BIRTHS {
+            Birth::Always
+        } else {
+            decode_birth(from)?
+        },
+    })
+}
+
+fn encode_lodge(lodge: &Lodge, out: &mut Writer<'_>) {
+    out.u8(TAG_LODGE);
+    out.varint(lodge.account.0);
+    encode_stamp(lodge.asked, out);
+    out.varint(lodge.generation);
+    out.varint(lodge.payload.len() as u64);
+    out.bytes(&lodge.payload);
+}
+
+fn decode_lodge(from: &mut Reader<'_>) -> Result<Lodge, DecodeError> {
+    Ok(Lodge {
+        account: Account(from.varint()?),
+        asked: decode_stamp(from)?,
+        generation: from.varint()?,
+        payload: decode_payload(from)?,
+    })
+}
+
+fn encode_generation(tag: u8, account: Account, generation: u64, out: &mut Writer<'_>) {
+    out.u8(tag);
+    out.varint(account.0);
+    out.varint(generation);
+}
+
+fn encode_stamp(stamp: DataStamp, out: &mut Writer<'_>) {
+    out.u32(stamp.epoch.0);
+    out.varint(stamp.tick.0);
+}
+
+fn decode_stamp(from: &mut Reader<'_>) -> Result<DataStamp, DecodeError> {
+    Ok(DataStamp {
+        epoch: Epoch(from.u32()?),
+        tick: Tick(from.varint()?),
+    })
+}
+
+fn encode_birth(birth: Birth, out: &mut Writer<'_>) {
+    match birth {
+        Birth::Never => out.u8(BIRTH_NEVER),
+        Birth::Allowed { asked, generation } => {
+            out.u8(BIRTH_ALLOWED);
+            encode_stamp(asked, out);
+            out.varint(generation);
+        }
+        Birth::Always => out.u8(BIRTH_ALWAYS),
+    }
+}
+
+fn decode_birth(from: &mut Reader<'_>) -> Result<Birth, DecodeError> {
+    Ok(match from.u8()? {
+        BIRTH_NEVER => Birth::Never,
+        BIRTH_ALLOWED => Birth::Allowed {
+            asked: decode_stamp(from)?,
+            generation: from.varint()?,
+        },
+        BIRTH_ALWAYS => Birth::Always,
+        tag => return Err(DecodeError::UnknownTag { what: "birth", tag }),
+    })
+}
+
+fn decode_payload(from: &mut Reader<'_>) -> Result<Bytes, DecodeError> {
+    let len = usize::try_from(from.varint()?).map_err(|_| DecodeError::Truncated)?;
+    from.bytes(len).map(Bytes::copy_from_slice)
+}
+
 fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
     match input {
         Input::EpochStart { epoch, nonce, rules_id } => {
@@ -179,20 +283,10 @@ fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
             out.u64(*nonce);
             out.bytes(rules_id);
         }
-        Input::Join(Join {
-            account,
-            ticket,
-            ticket_forget_tick,
-            secret,
-            token,
-        }) => {
-            out.u8(TAG_JOIN);
-            out.varint(account.0);
-            out.bytes(ticket);
-            out.varint(ticket_forget_tick.0);
-            out.bytes(secret);
-            out.varint(token.0);
-        }
+        Input::Join(join) => encode_join(join, out),
+        Input::Lodge(lodge) => encode_lodge(lodge, out),
+        Input::Evict { account, generation } => encode_generation(TAG_EVICT, *account, *generation, out),
+        Input::Outrank { account, generation } => encode_generation(TAG_OUTRANK, *account, *generation, out),
         Input::Resume(Resume {
             session,
             secret,
@@ -221,7 +315,7 @@ fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
     }
 }
 
-fn decode_inputs(from: &mut Reader<'_>) -> Result<Vec<Input>, DecodeError> {
+fn decode_inputs(layout: u8, from: &mut Reader<'_>) -> Result<Vec<Input>, DecodeError> {
     let count = from.varint()?;
     // Each input is at least two bytes long, so a lie about the count cannot make this allocate more than the bytes are
     // worth.
@@ -232,25 +326,28 @@ fn decode_inputs(from: &mut Reader<'_>) -> Result<Vec<Input>, DecodeError> {
     let mut inputs = Vec::with_capacity(count);
     let mut previous = SessionId::default();
     for _ in 0..count {
-        inputs.push(decode_input(&mut previous, from)?);
+        inputs.push(decode_input(layout, &mut previous, from)?);
     }
     Ok(inputs)
 }
 
-fn decode_input(previous: &mut SessionId, from: &mut Reader<'_>) -> Result<Input, DecodeError> {
+fn decode_input(layout: u8, previous: &mut SessionId, from: &mut Reader<'_>) -> Result<Input, DecodeError> {
     Ok(match from.u8()? {
         TAG_EPOCH_START => Input::EpochStart {
             epoch: Epoch(from.u32()?),
             nonce: from.u64()?,
             rules_id: from.array()?,
         },
-        TAG_JOIN => Input::Join(Join {
+        TAG_JOIN => Input::Join(decode_join(layout, from)?),
+        TAG_LODGE => Input::Lodge(decode_lodge(from)?),
+        TAG_EVICT => Input::Evict {
             account: Account(from.varint()?),
-            ticket: from.array()?,
-            ticket_forget_tick: Tick(from.varint()?),
-            secret: from.array()?,
-            token: AttachToken(from.varint()?),
-        }),
+            generation: from.varint()?,
+        },
+        TAG_OUTRANK => Input::Outrank {
+            account: Account(from.varint()?),
+            generation: from.varint()?,
+        },
         TAG_RESUME => Input::Resume(Resume {
             session: decode_session(previous, from)?,
             secret: from.array()?,

@@ -6,7 +6,7 @@ use everhold_protocol::event::RejectReason;
 use everhold_protocol::{Account, EntityId, EntityView, Epoch, Event, Heading, Intent, RefusalCode, SessionId, Tick};
 
 use super::RuleBook;
-use crate::ingress::{AttachToken, Input, Join, Resume};
+use crate::ingress::{AttachToken, Birth, Input, Join, Resume};
 use crate::zone::{Outputs, Reply, Scene, SceneSession, Zone, ZoneConfig};
 
 /// A small world: one spawn point, no monsters, no items. Replacements change its text.
@@ -61,6 +61,7 @@ pub(crate) fn join_with(account: u64, ticket: u8, token: u64) -> Input {
         ticket_forget_tick: Tick(1_000),
         secret: [ticket; 32],
         token: AttachToken(token),
+        birth: Birth::Always,
     })
 }
 

@@ -1,6 +1,9 @@
 //! The inputs of a tick: everything that can change a zone's world, and nothing else.
 
+use bytes::Bytes;
 use everhold_protocol::{Account, Epoch, Intent, SessionId, Tick};
+
+use crate::ownership::DataStamp;
 
 /// BLAKE3 of a resume secret. The secret itself never enters the state, a record, or a checkpoint.
 pub type SecretHash = [u8; 32];
@@ -23,6 +26,25 @@ pub enum Input {
     },
     /// A login by ticket. An account that has a session here takes it over; the earlier connection is superseded.
     Join(Join),
+    /// A character that rested outside the zone comes back to it, away until somebody attaches. Ignored if the zone has
+    /// it, or may have had it since its record was looked up.
+    Lodge(Lodge),
+    /// The character at rest is kept elsewhere as it is: the zone forgets it. Ignored if it has woken since, which its
+    /// generation tells.
+    Evict {
+        /// Its account.
+        account: Account,
+        /// The generation at which it is kept.
+        generation: u64,
+    },
+    /// The archive has a higher generation of a character that is here, by ticks that were undone: its own goes above
+    /// that. Ignored if the account has no character here.
+    Outrank {
+        /// Its account.
+        account: Account,
+        /// The generation that the archive has.
+        generation: u64,
+    },
     /// A session comes back with its secret.
     Resume(Resume),
     /// The connection that `token` attached is gone. Ignored if a later one has attached since.
@@ -86,6 +108,38 @@ pub struct Join {
     pub secret: SecretHash,
     /// The connection that asks.
     pub token: AttachToken,
+    /// Whether a new character may be born.
+    pub birth: Birth,
+}
+
+/// Whether a login makes a new character for an account that has none in the zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Birth {
+    /// No: the zone is believed to have it. If it has not, the login is refused, and nothing is spent.
+    Never,
+    /// Yes: the account's record was looked up, and there is no character to bring. If the account may have been here
+    /// since, the login is refused as with [`Birth::Never`].
+    Allowed {
+        /// The zone's tick at which the record was asked for.
+        asked: DataStamp,
+        /// The generation of the record, which that of the character follows; 0 if there is none.
+        generation: u64,
+    },
+    /// Yes, in any case. Only records of layout 1 mean this: no character left its zone then.
+    Always,
+}
+
+/// A character that comes back to its zone from rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lodge {
+    /// The account.
+    pub account: Account,
+    /// The zone's tick at which the account's record was asked for.
+    pub asked: DataStamp,
+    /// The highest generation that any record of it has: that of the character goes above it.
+    pub generation: u64,
+    /// The character, as [`crate::zone::payload`] made it.
+    pub payload: Bytes,
 }
 
 /// A resume by secret, as its zone applies it.

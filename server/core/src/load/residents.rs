@@ -28,6 +28,8 @@ pub enum Caller {
 #[derive(Debug, Default)]
 pub struct Residents {
     accounts: BTreeSet<Account>,
+    /// Those whose characters rest in the zone.
+    resting: BTreeSet<Account>,
     spent: BTreeMap<[u8; 16], Tick>,
     /// Tickets at which expired ones are searched for: twice as many as the last search left.
     look_at: usize,
@@ -37,8 +39,14 @@ impl Residents {
     /// Returns the residents of a zone that was just adopted.
     #[must_use]
     pub fn of(zone: &mut Zone) -> Self {
+        let accounts: BTreeSet<Account> = zone.residents().into_iter().collect();
+        let resting = zone
+            .accounts()
+            .into_iter()
+            .filter(|account| !accounts.contains(account));
         Self {
-            accounts: zone.residents().into_iter().collect(),
+            resting: resting.collect(),
+            accounts,
             spent: zone.spent_tickets().into_iter().collect(),
             look_at: 0,
         }
@@ -48,8 +56,15 @@ impl Residents {
     pub fn handle_tick(&mut self, tick: Tick, changes: &[Residence]) {
         for change in changes {
             match change {
-                Residence::Taken(account) => _ = self.accounts.insert(*account),
-                Residence::Left(account) => _ = self.accounts.remove(account),
+                Residence::Taken(account) => {
+                    self.accounts.insert(*account);
+                    self.resting.remove(account);
+                }
+                Residence::Left(account) => {
+                    self.accounts.remove(account);
+                    self.resting.insert(*account);
+                }
+                Residence::Evicted(account) => _ = self.resting.remove(account),
                 Residence::TicketSpent(ticket, forget_tick) => _ = self.spent.insert(*ticket, *forget_tick),
             }
         }
@@ -57,6 +72,24 @@ impl Residents {
             self.spent.retain(|_, forget_tick| *forget_tick > tick);
             self.look_at = self.spent.len() * 2;
         }
+    }
+
+    /// Returns the number of characters that the zone has, in the world or at rest.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.accounts.len() + self.resting.len()
+    }
+
+    /// Whether the zone has no character.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the zone has the account's character, in the world or at rest.
+    #[must_use]
+    pub fn has(&self, account: Account) -> bool {
+        self.accounts.contains(&account) || self.resting.contains(&account)
     }
 
     /// Judges a client that shows this ticket at `tick`.
@@ -94,6 +127,18 @@ mod tests {
         assert_eq!(residents.judge(MINE, &TICKET, Tick(3)), Caller::Newcomer);
         residents.handle_tick(Tick(4), &[Residence::Left(MINE), Residence::Taken(MINE)]);
         assert_eq!(residents.judge(MINE, &TICKET, Tick(4)), Caller::Resident);
+    }
+
+    #[test]
+    fn zone_has_a_character_at_rest_until_it_is_evicted() {
+        let mut residents = residents(&[Residence::Taken(MINE)]);
+        assert!(residents.has(MINE));
+        residents.handle_tick(Tick(2), &[Residence::Left(MINE)]);
+        assert!(residents.has(MINE));
+        residents.handle_tick(Tick(3), &[Residence::Evicted(MINE)]);
+        assert!(!residents.has(MINE));
+        residents.handle_tick(Tick(4), &[Residence::Taken(MINE)]);
+        assert!(residents.has(MINE));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use everhold_protocol::{EntityId, Epoch, Heading, InputFrame, Intent, ReceivedFr
 
 use super::*;
 use crate::game::RuleBook;
-use crate::ingress::Join;
 use crate::ingress::input::AttachToken;
+use crate::ingress::{Birth, Join};
 use crate::load::Rung;
 use crate::ownership::Nonce;
 use crate::zone::ZoneConfig;
@@ -65,6 +65,7 @@ fn join(account: u64, token: u64) -> InboxEntry {
         ticket_forget_tick: Tick(1_000),
         secret: [0; 32],
         token: AttachToken(token),
+        birth: Birth::Always,
     }))
 }
 

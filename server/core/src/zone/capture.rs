@@ -80,6 +80,7 @@ impl Captor {
         let frozen = Frozen {
             tick: world.resource::<Clock>().tick,
             base,
+            rules_id: world.resource::<Clock>().rules_id,
             resources: self.kinds.cut_resources(world, since),
             gone: told_gone,
             removed: told_removed,

@@ -95,6 +95,11 @@ pub(crate) fn emit(world: &mut World, entity: Entity, event: Event) {
     }
 }
 
+/// Tells who came in, went to rest, or left. The tick's outputs carry it, in the order of telling.
+pub(crate) fn note_residence(world: &mut World, residence: Residence) {
+    world.resource_mut::<Effects>().residences.push(residence);
+}
+
 /// Tells a move of value. The tick's outputs carry it, in the order of telling.
 pub(crate) fn tell_move(world: &mut World, told: ValueMove) {
     world.resource_mut::<Effects>().moves.push(told);

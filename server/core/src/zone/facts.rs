@@ -39,6 +39,7 @@ pub struct CharacterFacts {
 /// A session's entity as it was cut.
 #[derive(Clone, Copy, Debug)]
 pub struct FrozenPlayer<'a> {
+    frozen: &'a Frozen,
     table: &'a FrozenTable,
     row: usize,
 }
@@ -49,13 +50,23 @@ impl<'a> FrozenPlayer<'a> {
     pub fn get<C: State>(&self) -> Option<&'a C> {
         self.table.column::<C>()?.get(self.row)
     }
+
+    /// Returns the id of the rules that the zone ran.
+    pub(super) const fn rules_id(&self) -> &'a [u8; 32] {
+        &self.frozen.rules_id
+    }
+
+    /// Appends all components as a base has them: id, mask, and each in order of kind.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        self.table.put_row(self.row, out);
+    }
 }
 
 /// Returns every session of a cut with its character, in an order of no meaning.
 pub fn players(frozen: &Frozen) -> impl Iterator<Item = (&Session, FrozenPlayer<'_>)> {
-    frozen.tables.iter().flat_map(|table| {
+    frozen.tables.iter().flat_map(move |table| {
         let sessions = table.column::<Session>().unwrap_or_default();
         let players = sessions.iter().enumerate();
-        players.map(move |(row, session)| (session, FrozenPlayer { table, row }))
+        players.map(move |(row, session)| (session, FrozenPlayer { frozen, table, row }))
     })
 }

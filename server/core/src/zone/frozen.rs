@@ -51,6 +51,8 @@ pub struct Frozen {
     pub tick: Tick,
     /// Whether it stands alone.
     pub base: bool,
+    /// The id of the rules that the zone runs.
+    pub(crate) rules_id: [u8; 32],
     pub(crate) resources: Vec<FrozenResource>,
     pub(crate) gone: BTreeSet<EntityId>,
     pub(crate) removed: BTreeSet<(EntityId, u8)>,
@@ -168,21 +170,25 @@ impl FrozenTable {
             column.mark(*bit, &mut masks);
         }
         let mut count = 0;
-        for (row, (id, mask)) in self
-            .ids
-            .iter()
-            .zip(masks)
-            .enumerate()
-            .filter(|(_, (_, mask))| *mask != 0)
-        {
+        for (row, mask) in masks.into_iter().enumerate().filter(|(_, mask)| *mask != 0) {
             count += 1;
-            id.0.put(out);
-            put_varint(mask, out);
-            for (_, column) in self.columns.iter().filter(|(bit, _)| mask & bit != 0) {
-                column.put(row, out);
-            }
+            self.put_masked(row, mask, out);
         }
         count
+    }
+
+    /// Appends a row whole.
+    pub(super) fn put_row(&self, row: usize, out: &mut Vec<u8>) {
+        let mask = self.columns.iter().fold(0, |mask, (bit, _)| mask | bit);
+        self.put_masked(row, mask, out);
+    }
+
+    fn put_masked(&self, row: usize, mask: u64, out: &mut Vec<u8>) {
+        self.ids[row].0.put(out);
+        put_varint(mask, out);
+        for (_, column) in self.columns.iter().filter(|(bit, _)| mask & bit != 0) {
+            column.put(row, out);
+        }
     }
 
     /// Its share of the digest.

@@ -5,7 +5,7 @@
 //!   Game::build ──declares──► ZoneBuilder          once for each zone, before anything is in its World
 //!   GameZone::begin | derive                       once: the history begins, or goes on after a restore
 //!   GameZone::refit                                when an epoch begins under other rules than the one before
-//!   GameZone::apply_run | apply, spawn_player, halt    while a tick's inputs are applied
+//!   GameZone::apply_run | apply, spawn_player, derive_player, halt    while a tick's inputs are applied
 //!   systems in ZoneBuilder::schedule               then
 //!   GameZone::own_state, show                      when the tick is told and shown
 //!   Game::facts                                    of characters as they were cut, for the archive
@@ -56,6 +56,9 @@ pub trait GameZone: Send + Sync {
 
     /// Adds what is derived and lives on entities to a World that was restored.
     fn derive(&self, world: &mut World);
+
+    /// Adds what is derived and lives on a player's entity to one that came back from rest.
+    fn derive_player(&self, world: &mut World, player: Entity);
 
     /// Fits the state, which ran under other rules until now, to these: whatever the World holds, the game's systems
     /// can run on it afterwards. It may not ask what the other rules were.

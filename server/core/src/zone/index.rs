@@ -57,7 +57,10 @@ pub(crate) fn declare(zone: &mut ZoneBuilder<'_>) {
         .register_component_hooks::<Id>()
         .on_insert(enter_entity)
         .on_discard(leave_entity);
-    world.register_component_hooks::<Session>().on_insert(enter_session);
+    world
+        .register_component_hooks::<Session>()
+        .on_insert(enter_session)
+        .on_discard(leave_session);
 }
 
 fn enter_entity(mut world: DeferredWorld<'_>, context: HookContext) {
@@ -82,4 +85,12 @@ fn enter_session(mut world: DeferredWorld<'_>, context: HookContext) {
     };
     let account = session.account;
     world.resource_mut::<EntityIndex>().accounts.insert(account, id);
+}
+
+fn leave_session(mut world: DeferredWorld<'_>, context: HookContext) {
+    let Some(session) = world.get::<Session>(context.entity) else {
+        return;
+    };
+    let account = session.account;
+    world.resource_mut::<EntityIndex>().accounts.remove(&account);
 }

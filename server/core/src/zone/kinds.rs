@@ -232,6 +232,7 @@ mod tests {
         let frozen = Frozen {
             tick: Tick(0),
             base: true,
+            rules_id: [0; 32],
             resources: Vec::new(),
             gone: BTreeSet::new(),
             removed: BTreeSet::new(),

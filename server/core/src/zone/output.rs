@@ -41,6 +41,8 @@ pub enum Residence {
     Taken(Account),
     /// It went to rest.
     Left(Account),
+    /// It rests outside the zone from now on, which forgets it.
+    Evicted(Account),
     /// A ticket was used for a login; the zone remembers it until this tick.
     TicketSpent([u8; 16], Tick),
 }

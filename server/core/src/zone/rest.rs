@@ -1,12 +1,13 @@
-//! The engine's own systems: used tickets expire, and players who are long away go to rest, and forget the events that
-//! their clients did not fetch. When in a tick they run, the game says.
+//! The engine's own systems: used tickets expire, so does the knowledge of who left, and players who are long away go
+//! to rest, and forget the events that their clients did not fetch. When in a tick they run, the game says.
 
 use bevy_ecs::prelude::*;
 use everhold_protocol::{Account, EntityId};
 
 use super::declare::ZoneBuilder;
-use super::effects::Effects;
+use super::effects::note_residence;
 use super::game::Terms;
+use super::lodging::{self, forget_those_who_left};
 use super::output::Residence;
 use super::registry::Id;
 use super::shared::Shared;
@@ -19,8 +20,11 @@ pub struct Upkeep;
 
 /// Adds the engine's systems.
 pub(crate) fn declare(zone: &mut ZoneBuilder<'_>) {
-    zone.schedule()
-        .add_systems((forget_tickets, retire_the_away).chain().in_set(Upkeep));
+    zone.schedule().add_systems(
+        (forget_tickets, forget_those_who_left, retire_the_away)
+            .chain()
+            .in_set(Upkeep),
+    );
 }
 
 /// Forgets expired tickets once a second: a scan of them all, which only then counts as a change.
@@ -45,16 +49,15 @@ fn retire_the_away(world: &mut World, away: &mut QueryState<(Entity, &Id, &Sessi
         .collect();
     due.sort_unstable();
     for (_, entity, account) in due {
-        let mut player = world.entity_mut(entity);
-        player.insert(Resting { since: tick });
+        lodging::retire(world, entity);
         // An answer to an attach tells what the player is and has. What the events said of others is not worth 34 KB in
         // each base.
-        if let Some(mut outbox) = player.get_mut::<Outbox>().filter(|outbox| !outbox.events.is_empty()) {
+        if let Some(mut outbox) = world
+            .get_mut::<Outbox>(entity)
+            .filter(|outbox| !outbox.events.is_empty())
+        {
             outbox.events = Shared::default();
         }
-        world
-            .resource_mut::<Effects>()
-            .residences
-            .push(Residence::Left(account));
+        note_residence(world, Residence::Left(account));
     }
 }

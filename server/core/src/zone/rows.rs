@@ -1,6 +1,7 @@
 //! Entities as plain values, as a restore collects them from a chain of captures before it spawns anything: a later
 //! capture goes over an earlier one.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 
 use bevy_ecs::component::Component;
@@ -59,6 +60,14 @@ impl Rows {
         if unknown == 0 { Ok(()) } else { Err(Corrupt) }
     }
 
+    /// Returns an entity's component of this type, if it has one.
+    pub(crate) fn get<C: State + Component>(&self, id: EntityId) -> Option<&C> {
+        let place = *self.places.get(&id)?;
+        let (_, column) = self.columns.iter().find(|(kind, _)| *kind == C::KIND)?;
+        let column: &Vec<Option<C>> = column.as_any().downcast_ref()?;
+        column.get(place)?.as_ref()
+    }
+
     /// Spawns every entity with what it has, in order of id.
     pub(crate) fn place(mut self, world: &mut World) {
         for (id, place) in self.places {
@@ -72,6 +81,8 @@ impl Rows {
 
 /// The components of some type, each in the place of its row.
 pub(crate) trait ReadColumn {
+    /// Itself, for those who know its type.
+    fn as_any(&self) -> &dyn Any;
     /// Takes a row's component from the front of `input`.
     fn read(&mut self, place: usize, input: &mut &[u8]) -> Result<(), Corrupt>;
     /// Forgets a row's component.
@@ -81,6 +92,10 @@ pub(crate) trait ReadColumn {
 }
 
 impl<C: State + Component> ReadColumn for Vec<Option<C>> {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
     fn read(&mut self, place: usize, input: &mut &[u8]) -> Result<(), Corrupt> {
         let component = Some(C::get(input)?);
         match self.get_mut(place) {

@@ -4,14 +4,18 @@
 use bevy_ecs::prelude::*;
 use everhold_protocol::{Epoch, RefusalCode, SessionId};
 
-use super::effects::{Answer, Effects};
+use super::effects::{Answer, Effects, note_residence};
 use super::game::{GameZone, Terms};
 use super::index::EntityIndex;
+use super::lodging;
 use super::output::{Reply, Residence};
 use super::registry::Id;
 use super::shared::Shared;
-use super::state::{Clock, Ids, InputSeq, Outbox, Presence, Quarantined, Resting, Secrets, Session, Tickets};
-use crate::ingress::{AttachToken, Join, Resume};
+use super::state::{
+    Clock, FIRST_GENERATION, Ids, InputSeq, Outbox, Presence, Quarantined, Residency, Resting, Secrets, Session,
+    Tickets,
+};
+use crate::ingress::{AttachToken, Birth, Join, Resume};
 use crate::limits::{TICKET_MEMORY_S_MAX, USED_TICKETS_MAX, ZONE_SESSIONS_MAX};
 
 /// Begins a new ownership: no connection speaks for a session until it resumes, and ids move on. If it is one of other
@@ -92,11 +96,17 @@ fn admit(world: &mut World, game: &dyn GameZone, login: &Join) -> Result<Entity,
     if entity_index.sessions() >= ZONE_SESSIONS_MAX {
         return Err(RefusalCode::Full);
     }
-    Ok(create(world, game, login))
+    let generation = match login.birth {
+        Birth::Always => FIRST_GENERATION,
+        Birth::Allowed { asked, generation } if lodging::is_fresh(world, login.account, asked) => generation,
+        // Not final, and nothing is spent: the client asks again, and so its record is looked up again.
+        Birth::Allowed { .. } | Birth::Never => return Err(RefusalCode::Internal),
+    };
+    Ok(create(world, game, login, generation.max(FIRST_GENERATION) + 1))
 }
 
 /// A new session, whose entity the game makes a character.
-fn create(world: &mut World, game: &dyn GameZone, login: &Join) -> Entity {
+fn create(world: &mut World, game: &dyn GameZone, login: &Join, generation: u64) -> Entity {
     let id = world.resource_mut::<Ids>().allocate();
     let tick = world.resource::<Clock>().tick;
     let session = (
@@ -105,6 +115,7 @@ fn create(world: &mut World, game: &dyn GameZone, login: &Join) -> Entity {
             account: login.account,
             presence: Presence::Answered(login.token.0),
         },
+        Residency { generation },
         Secrets::issued(login.secret, tick),
         InputSeq { last: 0 },
         Outbox {
@@ -145,7 +156,7 @@ fn renew(world: &mut World, back: &Resume) -> Option<Entity> {
 /// stands still until it is told otherwise, because the new connection does not know how it was heading.
 fn attach(world: &mut World, game: &dyn GameZone, entity: Entity, (token, event_seq): (AttachToken, u64)) {
     let Some(&Id(id)) = world.get::<Id>(entity) else { return };
-    world.entity_mut(entity).remove::<Resting>();
+    lodging::wake(world, entity);
     game.halt(world, entity);
     let Some(mut session) = world.get_mut::<Session>(entity) else {
         return;
@@ -157,10 +168,6 @@ fn attach(world: &mut World, game: &dyn GameZone, entity: Entity, (token, event_
     }
     note_residence(world, Residence::Taken(account));
     answer(world, token, Answer::Attach { session: id, event_seq });
-}
-
-fn note_residence(world: &mut World, residence: Residence) {
-    world.resource_mut::<Effects>().residences.push(residence);
 }
 
 fn answer(world: &mut World, token: AttachToken, answer: Answer) {

@@ -27,6 +27,10 @@ pub enum Presence {
 
 tagged! { Presence { 0 Attached(token), 1 Away(since), 2 Answered(token) } }
 
+/// The generation of a record that stands for a character which is about to be born, and of one that was born before
+/// generations were counted.
+pub const FIRST_GENERATION: u64 = 1;
+
 impl Presence {
     /// The attach token of the connection that speaks for the session.
     pub(crate) const fn token(self) -> Option<u64> {
@@ -68,6 +72,11 @@ state! {
         10 Everyone Resting {
             /// At rest since this tick.
             since: Tick,
+        }
+        /// How often a character went to rest and woke. One that never did may have none.
+        14 Nobody Residency {
+            /// Rises with each, so that of two records of the character the newer one is known.
+            generation: u64,
         }
         /// The secrets by which a client comes back to its session, see `secrets.rs`. On their own, because every tick
         /// reads every session.
@@ -112,10 +121,11 @@ state! {
             /// Session and sequence number.
             inputs: BTreeSet<(SessionId, u64)>,
         }
-        /// Players on their way to and from other zones.
+        /// Players on their way to rest, and to and from other zones.
         5 Nobody Travel {
-            /// Departures that the destination's checkpoint does not cover yet: the account's generation.
-            departing: BTreeMap<Account, u64>,
+            /// The accounts whose characters left, with the tick of it: for
+            /// [`LEFT_MEMORY_S`](crate::limits::LEFT_MEMORY_S).
+            left: Shared<BTreeMap<Account, Tick>>,
             /// The highest generation that has arrived of each account.
             seen: BTreeMap<Account, u64>,
         }

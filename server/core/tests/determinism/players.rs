@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use everhold_core::ingress::{AttachToken, Input, Join, Resume};
+use everhold_core::ingress::{AttachToken, Birth, Input, Join, Resume};
 use everhold_core::zone::{Outputs, Reply, Scene};
 use everhold_protocol::{Account, EntityId, EntityKind, EntityView, Event, Heading, Intent, SessionId, Tick};
 
@@ -150,6 +150,7 @@ impl Players {
             ticket_forget_tick: tick + 200,
             secret: hash(token.0),
             token,
+            birth: Birth::Always,
         }));
         if fresh {
             let player = self.player(account);

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use everhold_core::cluster::Home;
+use everhold_core::durability::archivist::ArchivedRest;
 use everhold_core::durability::store::{Origin, Position, Seal};
 use everhold_core::durability::{PipelineCommand, PipelineConfig};
+use everhold_core::ingress::inbox::InboxEntry;
 use everhold_core::ownership::Tenure;
 use everhold_core::replication::Datagrams;
 use everhold_core::tick::TickOrder;
@@ -57,6 +60,12 @@ impl SimShard {
             | PipelineCommand::WriteSeal(_)
             | PipelineCommand::Create => self.begin_write(env, tenure, command),
             PipelineCommand::SetHome(account) => self.set_home(env, tenure, account),
+            PipelineCommand::KeepRest(rest) => self.keep_rest(env, tenure, rest),
+            PipelineCommand::Input(input) => {
+                if let Some(hosted) = self.hosted_mut(tenure) {
+                    let _comes_again = hosted.push(InboxEntry::Input(input));
+                }
+            }
             command => self.order(env, tenure, command),
         }
     }
@@ -178,7 +187,7 @@ impl SimShard {
 
     /// Sets the home of an account to the zone, unless it has one.
     fn set_home(&mut self, env: &mut Env, tenure: &Tenure, account: Account) {
-        let home = everhold_core::cluster::Home::first(tenure.zone.clone());
+        let home = Home::first(tenure.zone.clone());
         self.ask_store(
             env,
             (tenure, Kind::Home(account)),
@@ -186,6 +195,24 @@ impl SimShard {
             move |services| {
                 let set = services.store.set_home(account, None, &home);
                 StoreAnswer::Done(services.confirmed(set).map(drop))
+            },
+        );
+    }
+
+    /// Keeps the record of a character at rest.
+    fn keep_rest(&mut self, env: &mut Env, tenure: &Tenure, rest: ArchivedRest) {
+        let home = Home {
+            zone: tenure.zone.clone(),
+            generation: rest.generation,
+        };
+        self.ask_store(
+            env,
+            (tenure, Kind::Rest(rest.account)),
+            PipelineConfig::ANSWER_MAX,
+            move |services| {
+                let kept = services.store.keep_rest(rest.account, &home, &rest.payload);
+                let newer = kept.map(|home| home.map(|home| home.generation));
+                StoreAnswer::RestKept(services.confirmed(newer))
             },
         );
     }

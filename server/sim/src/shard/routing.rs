@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use everhold_core::cluster::Home;
-use everhold_core::cluster::routing::{Attach, ConnStatus, LocalState, Moment, RoutingCommand, ZoneStatus};
-use everhold_core::durability::store::StoreError;
+use everhold_core::cluster::routing::{
+    AccountQuery, AccountReply, Attach, ConnStatus, LocalState, Moment, RoutingCommand, ZoneStatus,
+};
 use everhold_core::egress::{EgressCommand, PendingAttach};
 use everhold_core::ingress::inbox::InboxEntry;
-use everhold_core::ingress::{AttachToken, NewsFilter, login};
+use everhold_core::ingress::{AttachToken, Input, NewsFilter, login};
 use everhold_core::limits::LOGIN_ROUND_MS;
 use everhold_core::load::{Caller, Rung};
 use everhold_core::ownership::Tenure;
@@ -67,6 +67,10 @@ impl LocalState for SimLocal {
     fn caller(&self, zone: &ZoneName, account: Account, ticket: &[u8; 16]) -> Caller {
         let hosted = &self.zones[zone];
         hosted.residents.judge(account, ticket, hosted.tick())
+    }
+
+    fn has(&self, zone: &ZoneName, account: Account) -> bool {
+        self.zones[zone].residents.has(account)
     }
 
     fn conn(&self, conn: AttachToken) -> ConnStatus {
@@ -176,22 +180,30 @@ impl SimShard {
         self.drive_routing(env);
     }
 
-    pub(super) fn ask_home(&mut self, env: &mut Env, (conn, account): (AttachToken, Account), home: Home) {
+    pub(super) fn ask_account(&mut self, env: &mut Env, (conn, account): (AttachToken, Account), query: AccountQuery) {
         let number = self.number();
         self.homes.insert(number, conn);
         self.request(env, (Party::Store, Some(number)), move |services| {
-            let set = services.store.set_home(account, None, &home);
-            ShardInput::Home(number, services.confirmed(set))
+            let reply = match &query {
+                AccountQuery::Record => AccountReply::Record(services.store.record(account)),
+                AccountQuery::SetHome(home) => {
+                    let set = services.store.set_home(account, None, home);
+                    let set = services.confirmed(set).map(AccountReply::HomeIs);
+                    set.unwrap_or_else(|error| AccountReply::of_store_error(&error))
+                }
+                AccountQuery::Archived | AccountQuery::Reserve { .. } => unreachable!("this world has no archive"),
+            };
+            ShardInput::Account(number, reply)
         });
         self.schedule(env, OWN_BOUND, ShardInput::Expired(number));
     }
 
-    pub(super) fn handle_home(&mut self, env: &mut Env, number: u64, answer: Result<Option<Home>, StoreError>) {
+    pub(super) fn handle_account(&mut self, env: &mut Env, number: u64, reply: AccountReply) {
         let Some(conn) = self.homes.remove(&number) else {
             return;
         };
         let moment = self.local.moment(env.now);
-        self.routing.handle_home(moment, conn, answer);
+        self.routing.handle_account(moment, conn, reply);
         self.drive_routing(env);
     }
 
@@ -218,12 +230,12 @@ impl SimShard {
 
     fn carry_out_routing(&mut self, env: &mut Env, command: RoutingCommand) {
         match command {
-            RoutingCommand::SetHome {
+            RoutingCommand::AskAccount {
                 conn,
                 account,
-                home,
+                query,
                 after,
-            } => self.schedule(env, after, ShardInput::AskHome(conn, account, home)),
+            } => self.schedule(env, after, ShardInput::AskAccount(conn, account, query)),
             RoutingCommand::Attach(attach) => self.attach(env, &attach),
             RoutingCommand::Detach { conn, zone } => {
                 if let Some(hosted) = self.local.zones.get_mut(&zone) {
@@ -247,7 +259,7 @@ impl SimShard {
             }
             RoutingCommand::Refuse { conn, refusal } => self.close(env, conn, refusal.code, &refusal.detail),
             RoutingCommand::NamePeers(peers) => self.peers = peers,
-            RoutingCommand::ForgetZone(_) | RoutingCommand::Meter { .. } | RoutingCommand::ReportHome(_) => {}
+            RoutingCommand::ForgetZone(_) | RoutingCommand::Meter { .. } | RoutingCommand::ReportLookUp(_) => {}
         }
     }
 
@@ -261,7 +273,8 @@ impl SimShard {
             let pending = PendingAttach::new(attach.conn, secret, attach.logs_out);
             let entry = pending.entry(input);
             hosted.egress.handle_asked(attach.conn, pending);
-            let taken = hosted.push(entry);
+            let lodge = attach.lodge.clone().map(|lodge| InboxEntry::Input(Input::Lodge(lodge)));
+            let taken = lodge.is_none_or(|lodge| hosted.push(lodge)) && hosted.push(entry);
             if !taken {
                 hosted.egress.handle_gone(attach.conn);
             }

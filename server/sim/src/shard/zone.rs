@@ -307,6 +307,9 @@ impl SimShard {
             (Kind::Append, StoreAnswer::Appended(answer)) => hosted.pipeline.handle_appended(now, answer),
             (Kind::Write, StoreAnswer::Done(answer)) => hosted.pipeline.handle_written(now, answer),
             (Kind::Create, StoreAnswer::Done(answer)) => hosted.pipeline.handle_created(now, answer),
+            (Kind::Rest(account), StoreAnswer::RestKept(answer)) => {
+                hosted.pipeline.handle_rest_kept(now, account, answer);
+            }
             (Kind::Home(account), StoreAnswer::Done(answer)) => hosted.pipeline.handle_home_set(now, account, answer),
             _ => unreachable!("an answer is of the kind that was asked"),
         }

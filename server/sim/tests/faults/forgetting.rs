@@ -72,9 +72,9 @@ fn dump_of_one_zone_leaves_the_others_and_the_homes() {
     assert!(store.summary(&forest).is_some());
     store.restore_zone_to(&dump, &forest);
     assert_eq!(store.summary(&forest), None, "there was none then");
-    assert_eq!(store.home(Account(1)), Some(home.clone()));
+    assert_eq!(store.record(Account(1)).map(|record| record.home), Some(home.clone()));
     store.restore_homes_to(&dump);
-    assert_eq!(store.home(Account(1)), None);
+    assert_eq!(store.record(Account(1)).map(|record| record.home), None);
     let moved = store.set_home(Account(1), Some(&home), &Home::first(forest));
     assert!(matches!(moved, Err(StoreError::Corrupt(_))), "{moved:?}");
 }

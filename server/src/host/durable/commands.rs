@@ -67,6 +67,8 @@ impl DurableTask {
             PipelineCommand::CaptureFailed => self.order(TickOrder::CaptureFailed),
             PipelineCommand::Roster => self.order(TickOrder::Roster),
             PipelineCommand::SetHome(account) => self.operations.set_home(account),
+            PipelineCommand::KeepRest(rest) => self.operations.keep_rest(rest),
+            PipelineCommand::Input(input) => self.connections.push(input),
             PipelineCommand::Acknowledged(tick) => {
                 #[cfg(feature = "testing")]
                 crate::failpoint::reach(crate::failpoint::Failpoint::EpochStarted, &self.config.tenure.zone);
@@ -127,6 +129,7 @@ impl DurableTask {
     fn report_run(&mut self) {
         let mut run = self.run.tell(&self.config, &self.gauges, self.pipeline.released_tick());
         run.checkpoint_lag_ticks = self.pipeline.checkpoint_lag();
+        run.characters = self.connections.characters();
         run.archive_lag_ticks = self.pipeline.archive_lag();
         self.services.reporter.tell(ShardEvent::Stats(Box::new(run)));
     }

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use everhold_core::cluster::{Home, HomeStore};
 use everhold_core::durability::PipelineConfig;
 use everhold_core::durability::archive::WallMs;
-use everhold_core::durability::archivist::{ArchivistCommand, CutFacts};
+use everhold_core::durability::archivist::{ArchivedRest, ArchivistCommand, CutFacts};
 use everhold_core::durability::pipeline::ArchiveAnswer;
 use everhold_core::durability::store::{
     AppendAnswer, CheckpointHead, Origin, Position, Seal, StoreError, StoredRecord, ZoneStore,
 };
+use everhold_core::limits::REST_RECORD_S;
 use everhold_core::ownership::Tenure;
 use everhold_core::zone::{Capture, Frozen};
 use everhold_os::clock;
@@ -25,6 +26,9 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use super::super::{ArchiveService, HostServices};
 use super::archive;
 use crate::deadline::answer;
+
+/// Time for which the store keeps a character at rest, at least.
+const REST_LASTING: Duration = Duration::from_secs(REST_RECORD_S);
 
 type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
@@ -42,6 +46,8 @@ pub(super) enum OperationOutcome {
     Archived(ArchiveAnswer),
     /// The setting of an account's home.
     HomeSet(Account, Result<(), StoreError>),
+    /// The keeping of a character at rest: the generation of a newer record, if one is there.
+    RestKept(Account, Result<Option<u64>, StoreError>),
 }
 
 /// The operations under way, at most one of each kind, and some homes.
@@ -59,6 +65,7 @@ pub(super) struct Operations {
     home_store: Arc<dyn HomeStore>,
     home_turns: Arc<Semaphore>,
     homes: JoinSet<(Account, Result<(), StoreError>)>,
+    rests: JoinSet<(Account, Result<Option<u64>, StoreError>)>,
 }
 
 impl Operations {
@@ -77,6 +84,7 @@ impl Operations {
             home_store: Arc::clone(&services.homes),
             home_turns: Arc::clone(&services.home_turns),
             homes: JoinSet::new(),
+            rests: JoinSet::new(),
         }
     }
 
@@ -163,6 +171,21 @@ impl Operations {
         });
     }
 
+    /// Keeps the record of a character at rest, when it is its turn among the homes of all zones.
+    pub(super) fn keep_rest(&mut self, rest: ArchivedRest) {
+        let (store, turns) = (Arc::clone(&self.home_store), Arc::clone(&self.home_turns));
+        let home = Home {
+            zone: self.tenure.zone.clone(),
+            generation: rest.generation,
+        };
+        self.rests.spawn(async move {
+            let _turn = turns.acquire().await;
+            let kept = store.keep_rest(rest.account, &home, &rest.payload, REST_LASTING);
+            let newer = answer(PipelineConfig::ANSWER_MAX, kept).await;
+            (rest.account, newer.map(|home| home.map(|home| home.generation)))
+        });
+    }
+
     /// Resolves when an operation is answered; never, if none is under way. Nothing is lost if it is not awaited to the
     /// end.
     pub(super) async fn answered(&mut self) -> OperationOutcome {
@@ -176,6 +199,10 @@ impl Operations {
             Some(set) = self.homes.join_next() => {
                 let (account, answer) = set.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
                 OperationOutcome::HomeSet(account, answer)
+            }
+            Some(kept) = self.rests.join_next() => {
+                let (account, answer) = kept.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                OperationOutcome::RestKept(account, answer)
             }
         }
     }

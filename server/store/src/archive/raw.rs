@@ -90,8 +90,21 @@ pub(crate) struct RawCharacter {
     pub(crate) wall_ms: i64,
     pub(crate) payload_bytes: Option<i64>,
     pub(crate) name: Option<String>,
-    pub(crate) payload: Option<(Vec<u8>, Vec<u8>)>,
+    pub(crate) payload: Option<RawPayload>,
     pub(crate) columns: Vec<ColumnValue>,
+}
+
+/// A row of `payloads`: the last that was written of a character, which a zone may have by now.
+pub(crate) struct RawPayload {
+    pub(crate) generation: i64,
+    pub(crate) checksum: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl RawPayload {
+    fn is_whole(&self) -> bool {
+        checksum(&self.bytes) == *self.checksum
+    }
 }
 
 impl RawCharacter {
@@ -102,10 +115,20 @@ impl RawCharacter {
         if self.is_deleted {
             return Ok(ArchivedAccount::Deleted { account, generation });
         }
-        let payload = match (self.payload_bytes, self.payload) {
-            (None, _) => ArchivedPayload::Absent,
-            (Some(_), Some((kept, bytes))) if checksum(&bytes) == *kept => ArchivedPayload::Whole(bytes.into()),
-            (Some(_), _) => ArchivedPayload::Damaged,
+        let is_away = self.payload_bytes.is_some();
+        let kept = self.payload.filter(RawPayload::is_whole);
+        let (own, last) = kept.map_or((None, None), |kept| {
+            let bytes = Bytes::from(kept.bytes);
+            if is_away && kept.generation == self.generation {
+                (Some(bytes), None)
+            } else {
+                (None, Some(bytes))
+            }
+        });
+        let payload = match own {
+            Some(bytes) => ArchivedPayload::Whole(bytes),
+            None if is_away => ArchivedPayload::Damaged,
+            None => ArchivedPayload::Absent,
         };
         let stamp = match (self.epoch, self.tick) {
             (Some(of), Some(tick)) => Some(DataStamp {
@@ -124,6 +147,7 @@ impl RawCharacter {
             place,
             name: self.name,
             payload,
+            last_payload: last,
             columns: self.columns,
             stamp,
             wall: WallMs(self.wall_ms),

@@ -70,6 +70,7 @@ async fn values_come_back_as_they_were_written(a: &impl Archive, b: &impl Archiv
             place: row.place.clone(),
             name: row.name.clone(),
             payload: ArchivedPayload::Whole(row.payload.clone().expect("it has one")),
+            last_payload: None,
             columns: row.columns.clone(),
             stamp: Some(DataStamp {
                 epoch: Epoch(2),

@@ -124,7 +124,8 @@ pub(super) async fn characters(
     written.iter().map(account).collect()
 }
 
-/// Writes the payloads of these characters, and deletes those of characters without one.
+/// Writes the payloads of these characters. That of a character that a zone has is left: should the zone's history be
+/// lost, it is the last that there is of it.
 pub(super) async fn payloads(transaction: &Transaction<'_>, rows: &[&CharacterRow]) -> Step<()> {
     let with: Vec<_> = rows
         .iter()
@@ -145,14 +146,6 @@ pub(super) async fn payloads(transaction: &Transaction<'_>, rows: &[&CharacterRo
             .await?;
         let values: [&(dyn ToSql + Sync); 4] = [&accounts, &generations, &checksums, &payloads];
         transaction.execute(&statement, &values).await?;
-    }
-    let without = rows.iter().filter(|row| row.payload.is_none());
-    let without: Vec<i64> = without.map(|row| number(row.account)).collect();
-    if !without.is_empty() {
-        let statement = transaction
-            .prepare_cached("DELETE FROM payloads WHERE account = ANY($1)")
-            .await?;
-        transaction.execute(&statement, &[&without]).await?;
     }
     Ok(())
 }

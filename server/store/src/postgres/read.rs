@@ -13,10 +13,10 @@ use tokio_postgres::Row;
 
 use super::DeclaredTerms;
 use super::failure::Step;
-use crate::archive::{RawCharacter, RawMark, RawZone, corrupt, fixed, verified};
+use crate::archive::{RawCharacter, RawMark, RawPayload, RawZone, corrupt, fixed, verified};
 
 /// Columns of a character's row before those of the game.
-const OWN_COLUMNS: usize = 11;
+const OWN_COLUMNS: usize = 12;
 
 /// Makes sure that this is the archive that was opened: another one, made in its place, says of everything that there
 /// is none.
@@ -145,7 +145,14 @@ fn character(row: &Row, schema: &ArchiveSchema) -> Result<RawCharacter, tokio_po
             ColumnKind::Bool => ColumnValue::Bool(row.try_get(at)?),
         })
     });
-    let (kept, bytes): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.try_get(9)?, row.try_get(10)?);
+    let generation: Option<i64> = row.try_get(9)?;
+    let payload = generation.map(|generation| {
+        Ok::<_, tokio_postgres::Error>(RawPayload {
+            generation,
+            checksum: row.try_get(10)?,
+            bytes: row.try_get(11)?,
+        })
+    });
     Ok(RawCharacter {
         account: row.try_get(0)?,
         generation: row.try_get(1)?,
@@ -156,7 +163,7 @@ fn character(row: &Row, schema: &ArchiveSchema) -> Result<RawCharacter, tokio_po
         wall_ms: row.try_get(6)?,
         payload_bytes: row.try_get(7)?,
         name: row.try_get(8)?,
-        payload: kept.zip(bytes),
+        payload: payload.transpose()?,
         columns: columns.collect::<Result<_, tokio_postgres::Error>>()?,
     })
 }

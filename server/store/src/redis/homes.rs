@@ -1,10 +1,15 @@
-//! Homes: one key an account, "generation zone", changed by compare-and-set. A thousand log-ins at once are a thousand
-//! small scripts in one pipeline.
+//! Records of accounts: one key an account. A home is "generation zone", changed by compare-and-set. Of a character at
+//! rest the run id of the server that took it follows, a line break, and the payload behind its checksum: a record
+//! from before the server was replaced may be older than what was lost. A thousand log-ins at once are a thousand small
+//! scripts in one pipeline.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use everhold_core::cluster::{Home, HomeStore};
+use bytes::Bytes;
+use everhold_core::cluster::homes::{sealed_payload, unsealed_payload};
+use everhold_core::cluster::{AccountRecord, Home, HomeStore};
 use everhold_core::durability::store::StoreError;
 use everhold_protocol::Account;
 use fred::types::Value;
@@ -15,15 +20,31 @@ use super::{RedisError, RedisStore};
 
 static SET_HOME: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/set_home.lua")));
 
+static RECORD: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/record.lua")));
+static KEEP_REST: LazyLock<Script> = LazyLock::new(|| Script::from_lua(include_str!("lua/keep_rest.lua")));
+
 /// Keys of one page when all are removed.
 const PAGE_KEYS: i64 = 1_000;
 
 #[async_trait]
 impl HomeStore for RedisStore {
-    async fn home(&self, account: Account) -> Result<Option<Home>, StoreError> {
-        let key = vec![key(self, account).into()];
-        let value = self.checkpoint.command("GET", key).await?;
-        value.into_string().map(|text| read(account, &text)).transpose()
+    async fn record(&self, account: Account) -> Result<Option<AccountRecord>, StoreError> {
+        let answer = self
+            .checkpoint
+            .run(&RECORD, vec![key(self, account)], Vec::new())
+            .await?;
+        match answer.as_slice() {
+            [record, run] => {
+                let (record, run) = (
+                    record.as_bytes().unwrap_or_default(),
+                    run.as_bytes().unwrap_or_default(),
+                );
+                (!record.is_empty())
+                    .then(|| read_record(account, record, run))
+                    .transpose()
+            }
+            _ => Err(RedisError::Answer(format!("{answer:?}")).into()),
+        }
     }
 
     async fn set_home(
@@ -34,16 +55,24 @@ impl HomeStore for RedisStore {
     ) -> Result<Option<Home>, StoreError> {
         let words = vec![expected.map_or_else(String::new, write).into(), write(home).into()];
         let answer = self.decide(&SET_HOME, vec![key(self, account)], words).await?;
-        let word = answer.first().and_then(Value::as_str);
-        match (word.as_deref(), answer.get(1).and_then(Value::as_string)) {
-            (Some("OK"), _) => Ok(None),
-            (Some("IS"), Some(now)) if now.is_empty() => Err(StoreError::Corrupt(format!(
-                "the home of account {} is gone",
-                account.0
-            ))),
-            (Some("IS"), Some(now)) => read(account, &now).map(Some),
-            _ => Err(RedisError::Answer(format!("{answer:?}")).into()),
-        }
+        home_in_the_way(account, &answer)
+    }
+
+    async fn keep_rest(
+        &self,
+        account: Account,
+        home: &Home,
+        payload: &Bytes,
+        lasting: Duration,
+    ) -> Result<Option<Home>, StoreError> {
+        let words = vec![
+            home.generation.to_string().into(),
+            home.zone.as_str().into(),
+            Value::Bytes(sealed_payload(payload).into()),
+            lasting.as_millis().max(1).to_string().into(),
+        ];
+        let answer = self.decide(&KEEP_REST, vec![key(self, account)], words).await?;
+        home_in_the_way(account, &answer)
     }
 
     fn doubts(&self) -> Option<u64> {
@@ -85,6 +114,34 @@ async fn remove_at(store: &RedisStore, node: &Arc<RedisNode>) -> Result<(), Redi
 
 fn key(store: &RedisStore, account: Account) -> String {
     store.keys.world(&format!("home:{}", account.0))
+}
+
+/// Reads the answer to a write: `None`, or the home that is there instead.
+fn home_in_the_way(account: Account, answer: &[Value]) -> Result<Option<Home>, StoreError> {
+    let word = answer.first().and_then(Value::as_str);
+    match (word.as_deref(), answer.get(1).and_then(Value::as_string)) {
+        (Some("OK"), _) => Ok(None),
+        (Some("IS"), Some(now)) if now.is_empty() => Err(StoreError::Corrupt(format!(
+            "the home of account {} is gone",
+            account.0
+        ))),
+        (Some("IS"), Some(now)) => read(account, &now).map(Some),
+        _ => Err(RedisError::Answer(format!("{answer:?}")).into()),
+    }
+}
+
+fn read_record(account: Account, record: &[u8], run: &[u8]) -> Result<AccountRecord, StoreError> {
+    let end = record.iter().position(|byte| *byte == b'\n');
+    let (title, sealed) = end.map_or((record, None), |end| (&record[..end], Some(&record[end + 1..])));
+    let title = String::from_utf8_lossy(title);
+    let mut words = title.splitn(3, ' ');
+    let home = [words.next(), words.next()].map(Option::unwrap_or_default).join(" ");
+    let payload = sealed.and_then(unsealed_payload);
+    Ok(AccountRecord {
+        home: read(account, &home)?,
+        is_certain: payload.is_some() && words.next().map(str::as_bytes) == Some(run),
+        payload,
+    })
 }
 
 fn write(home: &Home) -> String {

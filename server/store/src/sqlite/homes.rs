@@ -1,13 +1,17 @@
-//! Homes in `world.db`, written in groups.
+//! Records of accounts in `world.db`, written in groups. Characters at rest go when they have expired: each group of
+//! writes takes some of them out.
 //!
 //! A commit waits for the disk, milliseconds on a slow one, and holds the file that leases are renewed in. A thousand
 //! players who log in at once must not make a thousand commits of it: what waits when the thread gets to it is written
 //! in one.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use everhold_core::cluster::{Home, HomeStore};
+use bytes::Bytes;
+use everhold_core::cluster::homes::{sealed_payload, unsealed_payload};
+use everhold_core::cluster::{AccountRecord, Home, HomeStore};
 use everhold_core::durability::store::StoreError;
 use everhold_protocol::Account;
 use rusqlite::{OptionalExtension, Transaction};
@@ -21,15 +25,26 @@ use super::world::{World, parsed};
 /// as good as none.
 const GROUP_MAX: usize = 256;
 
+/// Expired records that one group of writes takes out: more than it writes, so that they do not pile up.
+const EXPIRED_MAX: i64 = 2 * GROUP_MAX as i64;
+
 type Outcome = Result<Option<Home>, StoreError>;
 
 /// A write that waits for its group. There are as many as callers who wait.
 #[derive(Debug)]
 struct HomeWrite {
     account: Account,
-    expected: Option<Home>,
     next: Home,
+    change: Change,
     answer: oneshot::Sender<Outcome>,
+}
+
+#[derive(Debug)]
+enum Change {
+    /// Sets the home if it is this one now.
+    Set(Option<Home>),
+    /// Keeps a sealed payload for so long, unless the record is newer.
+    KeepRest(Vec<u8>, Duration),
 }
 
 /// The homes of one world file.
@@ -47,19 +62,19 @@ impl Homes {
         }
     }
 
-    pub(super) async fn get(&self, account: Account) -> Result<Option<Home>, StoreError> {
+    async fn get(&self, account: Account) -> Result<Option<AccountRecord>, StoreError> {
         self.world
-            .run(move |world| world.read(|file| Ok(home(file, account)?)))
+            .run(move |world| world.read(|file| Ok(record(file, account)?)))
             .await?
     }
 
-    pub(super) async fn set(&self, account: Account, expected: Option<Home>, next: Home) -> Outcome {
+    async fn write(&self, account: Account, next: Home, change: Change) -> Outcome {
         let (answer, answered) = oneshot::channel();
         let waiting = self.waiting.clone();
         lock(&waiting).push(HomeWrite {
             account,
-            expected,
             next,
+            change,
             answer,
         });
         // Every caller sends for the group; the first that is heard takes all, and the others find nothing left to do.
@@ -72,7 +87,7 @@ impl Homes {
 
 #[async_trait]
 impl HomeStore for SqliteStore {
-    async fn home(&self, account: Account) -> Result<Option<Home>, StoreError> {
+    async fn record(&self, account: Account) -> Result<Option<AccountRecord>, StoreError> {
         self.homes.get(account).await
     }
 
@@ -82,7 +97,19 @@ impl HomeStore for SqliteStore {
         expected: Option<&Home>,
         home: &Home,
     ) -> Result<Option<Home>, StoreError> {
-        self.homes.set(account, expected.cloned(), home.clone()).await
+        let change = Change::Set(expected.cloned());
+        self.homes.write(account, home.clone(), change).await
+    }
+
+    async fn keep_rest(
+        &self,
+        account: Account,
+        home: &Home,
+        payload: &Bytes,
+        lasting: Duration,
+    ) -> Result<Option<Home>, StoreError> {
+        let change = Change::KeepRest(sealed_payload(payload), lasting);
+        self.homes.write(account, home.clone(), change).await
     }
 
     fn doubts(&self) -> Option<u64> {
@@ -105,9 +132,10 @@ fn write_group(world: &mut World, waiting: &Mutex<Vec<HomeWrite>>) {
         return;
     }
     let outcomes: Result<Vec<Outcome>, StoreError> = world.write(|file| {
+        forget_expired(file)?;
         Ok(group
             .iter()
-            .map(|write| set(file, write))
+            .map(|write| carry_out(file, write))
             .collect::<rusqlite::Result<_>>()?)
     });
     match outcomes {
@@ -126,42 +154,84 @@ fn write_group(world: &mut World, waiting: &Mutex<Vec<HomeWrite>>) {
     }
 }
 
-/// Does one write of a group. The outer error undoes the whole group; the inner is this caller's own.
-fn set(file: &Transaction<'_>, write: &HomeWrite) -> rusqlite::Result<Outcome> {
-    let HomeWrite {
-        account,
-        expected,
-        next,
-        ..
-    } = write;
-    let now = home(file, *account)?;
-    // Where it is to go is where it is: this write was done before, and its answer got lost.
-    if now.as_ref() == Some(next) {
-        return Ok(Ok(None));
-    }
-    if now != *expected {
-        let gone = || StoreError::Corrupt(format!("the home of account {} is gone", account.0));
-        return Ok(now.ok_or_else(gone).map(Some));
-    }
+/// Takes some characters out that have expired. The archive has them.
+fn forget_expired(file: &Transaction<'_>) -> rusqlite::Result<()> {
     file.prepare_cached(
-        "INSERT INTO home (account, zone, generation) VALUES (?1, ?2, ?3)
-         ON CONFLICT (account) DO UPDATE SET zone = excluded.zone, generation = excluded.generation",
+        "DELETE FROM home WHERE account IN (SELECT account FROM home
+         WHERE expires_ms < unixepoch() * 1000 ORDER BY expires_ms LIMIT ?1)",
     )?
-    .execute((
-        account.0.cast_signed(),
-        next.zone.as_str(),
-        next.generation.cast_signed(),
-    ))?;
+    .execute([EXPIRED_MAX])?;
+    Ok(())
+}
+
+/// Does one write of a group. The outer error undoes the whole group; the inner is this caller's own.
+fn carry_out(file: &Transaction<'_>, write: &HomeWrite) -> rusqlite::Result<Outcome> {
+    let HomeWrite {
+        account, next, change, ..
+    } = write;
+    let now = record(file, *account)?.map(|record| record.home);
+    match change {
+        Change::Set(expected) => {
+            // Where it is to go is where it is: this write was done before, and its answer got lost.
+            if now.as_ref() == Some(next) {
+                return Ok(Ok(None));
+            }
+            if now != *expected {
+                let gone = || StoreError::Corrupt(format!("the home of account {} is gone", account.0));
+                return Ok(now.ok_or_else(gone).map(Some));
+            }
+            put(file, *account, next, None)?;
+        }
+        Change::KeepRest(payload, lasting) => {
+            if let Some(newer) = now.filter(|now| now.generation > next.generation) {
+                return Ok(Ok(Some(newer)));
+            }
+            put(file, *account, next, Some((payload, *lasting)))?;
+        }
+    }
     Ok(Ok(None))
 }
 
-fn home(file: &Transaction<'_>, account: Account) -> rusqlite::Result<Option<Home>> {
-    file.prepare_cached("SELECT zone, generation FROM home WHERE account = ?1")?
-        .query_row([account.0.cast_signed()], |row| {
-            Ok(Home {
+fn put(
+    file: &Transaction<'_>,
+    account: Account,
+    home: &Home,
+    payload: Option<(&Vec<u8>, Duration)>,
+) -> rusqlite::Result<()> {
+    let ms = payload.map(|(_, lasting)| i64::try_from(lasting.as_millis()).unwrap_or(i64::MAX / 2));
+    file.prepare_cached(
+        "INSERT INTO home (account, zone, generation, payload, expires_ms)
+         VALUES (?1, ?2, ?3, ?4, unixepoch() * 1000 + ?5)
+         ON CONFLICT (account) DO UPDATE SET zone = excluded.zone, generation = excluded.generation,
+         payload = excluded.payload, expires_ms = excluded.expires_ms",
+    )?
+    .execute((
+        account.0.cast_signed(),
+        home.zone.as_str(),
+        home.generation.cast_signed(),
+        payload.map(|(bytes, _)| bytes),
+        ms,
+    ))?;
+    Ok(())
+}
+
+fn record(file: &Transaction<'_>, account: Account) -> rusqlite::Result<Option<AccountRecord>> {
+    file.prepare_cached(
+        "SELECT zone, generation, payload FROM home
+         WHERE account = ?1 AND (expires_ms IS NULL OR expires_ms >= unixepoch() * 1000)",
+    )?
+    .query_row([account.0.cast_signed()], |row| {
+        let sealed: Option<Vec<u8>> = row.get(2)?;
+        let payload = sealed.as_deref().and_then(unsealed_payload);
+        Ok(AccountRecord {
+            home: Home {
                 zone: parsed(row, 0)?,
                 generation: row.get::<_, i64>(1)?.cast_unsigned(),
-            })
+            },
+            // One file holds all records: what it has of a character at rest is the newest.
+            is_certain: payload.is_some(),
+            payload,
         })
-        .optional()
+    })
+    .optional()
 }

@@ -27,7 +27,8 @@ const LAYOUT: Layout = Layout {
             ttl_ms INTEGER NOT NULL DEFAULT 0
         ) STRICT;
         CREATE TABLE home (
-            account INTEGER PRIMARY KEY, zone TEXT NOT NULL, generation INTEGER NOT NULL
+            account INTEGER PRIMARY KEY, zone TEXT NOT NULL, generation INTEGER NOT NULL, payload BLOB,
+            expires_ms INTEGER
         ) STRICT;
         CREATE TABLE created_zone (zone TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
     ",
@@ -118,11 +119,13 @@ fn open_or_create(path: &Path) -> Result<File, SqliteError> {
 
 /// The files of earlier builds lack these columns: a table, the column, and its definition. Those builds go on reading
 /// and writing the file with them.
-const COLUMNS: [(&str, &str, &str); 4] = [
+const COLUMNS: [(&str, &str, &str); 6] = [
     ("shard", "keys", "TEXT NOT NULL DEFAULT ''"),
     ("shard", "ttl_ms", "INTEGER NOT NULL DEFAULT 0"),
     ("lease", "ttl_ms", "INTEGER NOT NULL DEFAULT 0"),
     ("lease", "mark", "TEXT NOT NULL DEFAULT ''"),
+    ("home", "payload", "BLOB"),
+    ("home", "expires_ms", "INTEGER"),
 ];
 
 fn add_columns(file: &mut File) -> Result<(), SqliteError> {
@@ -136,7 +139,11 @@ fn add_columns(file: &mut File) -> Result<(), SqliteError> {
         }
         Ok::<_, Rollback<SqliteError>>(missing)
     };
-    if file.read(missing)?.is_empty() {
+    let has_index = |file: &Transaction<'_>| {
+        let mut known = file.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = 'home_expiry'")?;
+        Ok::<_, Rollback<SqliteError>>(known.exists([])?)
+    };
+    if file.read(missing)?.is_empty() && file.read(has_index)? {
         return Ok(());
     }
     file.write(|file| {
@@ -144,6 +151,7 @@ fn add_columns(file: &mut File) -> Result<(), SqliteError> {
         for (table, name, definition) in missing(file)? {
             file.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {name} {definition}"))?;
         }
+        file.execute_batch("CREATE INDEX IF NOT EXISTS home_expiry ON home (expires_ms) WHERE expires_ms IS NOT NULL")?;
         Ok(())
     })
 }

@@ -7,23 +7,24 @@ use std::time::Duration;
 use everhold_protocol::{Account, RefusalCode, ServerMessage, SessionId, Tick, ZoneName};
 
 use super::local::{ConnStatus, Moment};
-use crate::cluster::Home;
+use crate::cluster::{AccountRecord, Home};
+use crate::durability::archive::{ArchiveError, ArchivedAccount};
 use crate::durability::store::StoreError;
 use crate::ingress::refusal::Refusal;
-use crate::ingress::{AttachToken, Input, Join, Resume, SecretHash};
+use crate::ingress::{AttachToken, Birth, Input, Join, Lodge, Resume, SecretHash};
 
 /// One thing to do.
 #[derive(Debug)]
 pub enum RoutingCommand {
-    /// Sets an account's home unless it has one. Answer with [`Routing::handle_home`](super::Routing::handle_home).
-    SetHome {
+    /// Asks store or archive about an account. Answer with [`Routing::handle_account`](super::Routing::handle_account).
+    AskAccount {
         /// The connection that waits for it.
         conn: AttachToken,
         /// The account.
         account: Account,
-        /// Its home, if it has none yet.
-        home: Home,
-        /// Time to let pass before the store is asked.
+        /// The question.
+        query: AccountQuery,
+        /// Time to let pass before it is asked.
         after: Duration,
     },
     /// Sends a connection's join or resume into a zone of this process. If the zone takes no more inputs, say so with
@@ -76,8 +77,70 @@ pub enum RoutingCommand {
     },
     /// Names these shards, from now on, to the clients of this one.
     NamePeers(Vec<SocketAddr>),
-    /// Logs that a client is refused because its home cannot be read.
-    ReportHome(StoreError),
+    /// Logs that a client is refused because its account cannot be looked up, for this reason.
+    ReportLookUp(String),
+}
+
+/// A question about an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountQuery {
+    /// The store's record: [`HomeStore::record`](crate::cluster::HomeStore::record). Answered with
+    /// [`AccountReply::Record`].
+    Record,
+    /// The archive's row: [`Archive::account`](crate::durability::archive::Archive::account). Answered with
+    /// [`AccountReply::Archived`].
+    Archived,
+    /// Put a row into the archive that stands for a character which will be born:
+    /// [`Archive::put_account`](crate::durability::archive::Archive::put_account). Answered with
+    /// [`AccountReply::Reserved`] or [`AccountReply::Taken`].
+    Reserve {
+        /// The zone of its birth.
+        zone: ZoneName,
+        /// The generation of the row.
+        generation: u64,
+    },
+    /// Set the home unless there is one: [`HomeStore::set_home`](crate::cluster::HomeStore::set_home). Answered with
+    /// [`AccountReply::HomeIs`].
+    SetHome(Home),
+}
+
+/// The answer to a question about an account.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AccountReply {
+    /// The store's record.
+    Record(Option<AccountRecord>),
+    /// The archive's row.
+    Archived(Option<Box<ArchivedAccount>>),
+    /// The account is reserved in the archive.
+    Reserved,
+    /// It is not: the archive has something of it.
+    Taken,
+    /// The home was set, if there was none before.
+    HomeIs(Option<Home>),
+    /// No answer, for this reason: it is to be asked again.
+    Unknown(String),
+    /// What is there cannot be read, for this reason.
+    Unreadable(String),
+}
+
+impl AccountReply {
+    /// Makes the reply of a store that did not do what it was asked to.
+    #[must_use]
+    pub fn of_store_error(error: &StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::Unknown(error.to_string()),
+            _ => Self::Unreadable(error.to_string()),
+        }
+    }
+
+    /// Makes the reply of an archive that did not do what it was asked to.
+    #[must_use]
+    pub fn of_archive_error(error: &ArchiveError) -> Self {
+        match error {
+            ArchiveError::Unavailable(_) => Self::Unknown(error.to_string()),
+            _ => Self::Unreadable(error.to_string()),
+        }
+    }
 }
 
 /// A figure of a login queue.
@@ -104,6 +167,8 @@ pub struct Attach {
     pub request: AttachRequest,
     /// Whether the player has ended the session already: it is logged out as soon as it is attached.
     pub logs_out: bool,
+    /// The character, if it comes back from rest: to be applied before the request.
+    pub lodge: Option<Lodge>,
 }
 
 /// A request to attach: everything of its input but the hash of the secret that the answer will carry.
@@ -115,6 +180,8 @@ pub enum AttachRequest {
         ticket: [u8; 16],
         /// The tick from which the zone may forget the ticket's id.
         ticket_forget_tick: Tick,
+        /// Whether a new character may be born.
+        birth: Birth,
     },
     /// A resume by secret.
     Resume {
@@ -135,12 +202,14 @@ impl Attach {
             AttachRequest::Join {
                 ticket,
                 ticket_forget_tick,
+                birth,
             } => Input::Join(Join {
                 account: self.account,
                 ticket,
                 ticket_forget_tick,
                 secret: next_secret,
                 token: self.conn,
+                birth,
             }),
             AttachRequest::Resume {
                 session,

@@ -29,6 +29,10 @@ pub trait LocalState {
     /// [`zone`](Self::zone) knows.
     fn caller(&self, zone: &ZoneName, account: Account, ticket: &[u8; 16]) -> Caller;
 
+    /// Whether a zone has the account's character, in the world or at rest, as far as its acknowledged ticks say. Asked
+    /// only for zones that [`zone`](Self::zone) knows.
+    fn has(&self, zone: &ZoneName, account: Account) -> bool;
+
     /// The status of a connection.
     fn conn(&self, conn: AttachToken) -> ConnStatus;
 }

@@ -122,6 +122,11 @@ impl WaitingList {
         self.waiting.insert(conn, waiting);
     }
 
+    /// Adds connections that waited before.
+    pub(super) fn extend(&mut self, waiting: impl IntoIterator<Item = WaitingConn>) {
+        waiting.into_iter().for_each(|waiting| self.insert(waiting));
+    }
+
     pub(super) fn remove(&mut self, conn: AttachToken) -> Option<WaitingConn> {
         let waiting = self.waiting.remove(&conn)?;
         if let Some(account) = waiting.claim.login() {

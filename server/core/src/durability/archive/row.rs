@@ -107,6 +107,26 @@ pub struct CharacterRow {
 }
 
 impl CharacterRow {
+    /// Makes the row of an account whose character is about to be born in this zone: nothing is known of it yet.
+    #[must_use]
+    pub fn reserved(account: Account, generation: u64, zone: ZoneName, schema: &ArchiveSchema) -> Self {
+        let blank = |kind| match kind {
+            ColumnKind::Integer => ColumnValue::Integer(0),
+            ColumnKind::Real => ColumnValue::Real(0.0),
+            ColumnKind::Text => ColumnValue::Text(String::new()),
+            ColumnKind::Bool => ColumnValue::Bool(false),
+        };
+        Self {
+            account,
+            generation,
+            place: CharacterPlace::Zone(zone),
+            name: None,
+            payload: None,
+            columns: schema.columns().iter().map(|column| blank(column.kind)).collect(),
+            belongings: None,
+        }
+    }
+
     /// Checks that the row can be written as it is.
     ///
     /// # Errors
@@ -202,6 +222,9 @@ pub struct ArchivedCharacter {
     pub name: Option<String>,
     /// The payload.
     pub payload: ArchivedPayload,
+    /// The payload that was written last, of an earlier generation: a zone has the character since, or had it before
+    /// its history was lost.
+    pub last_payload: Option<Bytes>,
     /// A value for each declared column, in their order.
     pub columns: Vec<ColumnValue>,
     /// The tick of which it is; `None`, if no zone wrote it.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use everhold_protocol::{Account, ZoneName};
 
-use super::ArchivistCommand;
+use super::{ArchivedRest, ArchivistCommand};
 use crate::durability::archive::{
     ArchiveBlob, ArchiveCommit, Belonging, CharacterPlace, CharacterRow, ColumnValue, CommitMark, LedgerRow, WallMs,
 };
@@ -34,16 +34,33 @@ pub(super) struct ZoneCut {
 pub struct CutFacts {
     /// The time of the cut.
     pub wall: WallMs,
-    /// Every character that is in the zone, with what the game says of it.
-    pub characters: Vec<(Account, CharacterFacts)>,
+    /// Every character that is in the zone.
+    pub characters: Vec<CutCharacter>,
+}
+
+/// A character of a cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutCharacter {
+    /// Its account.
+    pub account: Account,
+    /// Its generation.
+    pub generation: u64,
+    /// The character as bytes, if it rests.
+    pub payload: Option<Bytes>,
+    /// The game's word on it.
+    pub facts: CharacterFacts,
 }
 
 impl CutFacts {
     /// Takes from a cut what the game says of its characters.
     #[must_use]
     pub fn of(frozen: &Frozen, game: &dyn Game, wall: WallMs) -> Self {
-        let players = players(frozen);
-        let characters = players.map(|(session, player)| (session.account, game.facts(player)));
+        let characters = players(frozen).map(|(session, player)| CutCharacter {
+            account: session.account,
+            generation: player.generation(),
+            payload: player.resting().map(Bytes::from),
+            facts: game.facts(player),
+        });
         Self {
             wall,
             characters: characters.collect(),
@@ -86,11 +103,11 @@ impl Batch {
     ) -> Self {
         let mut filling = Filling::new(&cut, before);
         let mut hashes = BTreeMap::new();
-        for (account, facts) in &cut.facts.characters {
-            let hash = hash(facts);
-            if known.get(account) != Some(&hash) {
-                hashes.insert(*account, hash);
-                filling.add_character(character_row(&cut.zone, *account, facts));
+        for character in &cut.facts.characters {
+            let hash = hash(character);
+            if known.get(&character.account) != Some(&hash) {
+                hashes.insert(character.account, hash);
+                filling.add_character(character_row(&cut.zone, character));
             }
         }
         for mut row in rows {
@@ -134,13 +151,42 @@ impl Batch {
         self.parts_put += 1;
     }
 
+    /// Forgets what the archive would have of an account: it has something newer. Returns the generation of the
+    /// account's character in the cut.
+    pub(super) fn forget_hash(&mut self, account: Account) -> Option<u64> {
+        self.hashes.remove(&account);
+        let mut characters = self.cut.facts.characters.iter();
+        let character = characters.find(|character| character.account == account)?;
+        Some(character.generation)
+    }
+
+    /// Forgets what the archive would have by the commit that is due.
+    pub(super) fn forget_hashes(&mut self) {
+        for row in self.commits.front().iter().flat_map(|commit| &commit.characters) {
+            self.hashes.remove(&row.account);
+        }
+    }
+
+    /// Returns the characters of the cut that rest, and of which this is known: the archive has them as they are.
+    pub(super) fn resting(&self, known: &BTreeMap<Account, FactsHash>) -> Vec<ArchivedRest> {
+        let characters = self.cut.facts.characters.iter();
+        let archived = characters.filter_map(|character| {
+            let payload = character.payload.clone()?;
+            let is_archived = known.get(&character.account) == Some(&hash(character));
+            is_archived.then_some(ArchivedRest {
+                account: character.account,
+                generation: character.generation,
+                payload,
+            })
+        });
+        archived.collect()
+    }
+
     /// Notes that the commit is done. Returns its mark, and what the archive has of its characters now.
     pub(super) fn handle_committed(&mut self) -> (CommitMark, Vec<(Account, FactsHash)>) {
         let commit = self.commits.pop_front().expect("only what was sent is answered");
-        let known = commit
-            .characters
-            .iter()
-            .map(|row| (row.account, self.hashes[&row.account]));
+        let rows = commit.characters.iter();
+        let known = rows.filter_map(|row| Some((row.account, *self.hashes.get(&row.account)?)));
         (commit.mark, known.collect())
     }
 
@@ -227,20 +273,19 @@ const fn empty(mark: CommitMark, parent: Option<CommitMark>, kept: Position, wal
     }
 }
 
-fn character_row(zone: &ZoneName, account: Account, facts: &CharacterFacts) -> CharacterRow {
+/// A character at rest has a payload, and is on its way to the zone that it rests in the name of.
+fn character_row(zone: &ZoneName, character: &CutCharacter) -> CharacterRow {
+    let facts = &character.facts;
     CharacterRow {
-        account,
-        generation: FIRST_GENERATION,
+        account: character.account,
+        generation: character.generation,
         place: CharacterPlace::Zone(zone.clone()),
         name: None,
-        payload: None,
+        payload: character.payload.clone(),
         columns: facts.columns.iter().map(column).collect(),
         belongings: Some(facts.possessions.iter().map(belonging).collect()),
     }
 }
-
-/// A character stays in the zone that it was born in.
-const FIRST_GENERATION: u64 = 1;
 
 /// The time of a row: as many ticks before the cut as its tick is.
 fn wall_of(row: &LedgerRow, cut: &ZoneCut, tick_hz: u16) -> WallMs {
@@ -262,8 +307,12 @@ const fn belonging(thing: &Possession) -> Belonging {
     Belonging { id, kind, count }
 }
 
-fn hash(facts: &CharacterFacts) -> FactsHash {
+pub(super) fn hash(character: &CutCharacter) -> FactsHash {
+    let facts = &character.facts;
     let mut hasher = blake3::Hasher::new();
+    // A payload is what it is for as long as its generation is.
+    hasher.update(&character.generation.to_le_bytes());
+    hasher.update(&[u8::from(character.payload.is_some())]);
     for column in &facts.columns {
         match column {
             Fact::Integer(value) => hasher.update(&value.to_le_bytes()),

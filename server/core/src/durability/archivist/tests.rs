@@ -31,7 +31,7 @@ fn mark(epoch: Epoch, tick: u64, number: u64) -> CommitMark {
     }
 }
 
-fn character(account: u64, coins: i64) -> (Account, CharacterFacts) {
+fn character(account: u64, coins: i64) -> CutCharacter {
     let facts = CharacterFacts {
         columns: vec![Fact::Integer(coins)],
         possessions: vec![Possession {
@@ -40,7 +40,12 @@ fn character(account: u64, coins: i64) -> (Account, CharacterFacts) {
             count: 1,
         }],
     };
-    (Account(account), facts)
+    CutCharacter {
+        account: Account(account),
+        generation: 2,
+        payload: None,
+        facts,
+    }
 }
 
 fn coins(amount: u64, from: Option<u64>, to: Option<u64>) -> ValueMove {
@@ -100,7 +105,7 @@ impl Rig {
     }
 
     /// Cuts a base after this tick, and makes it the head.
-    fn cut(&mut self, tick: u64, body: &[u8], characters: Vec<(Account, CharacterFacts)>) {
+    fn cut(&mut self, tick: u64, body: &[u8], characters: Vec<CutCharacter>) {
         let facts = CutFacts {
             wall: WallMs(1_000_000),
             characters,

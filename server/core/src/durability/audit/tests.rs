@@ -8,7 +8,7 @@ use super::*;
 use crate::durability::history::HistoryWorld;
 use crate::durability::store::RecordHash;
 use crate::game::RuleBook;
-use crate::ingress::{AttachToken, Input, Join};
+use crate::ingress::{AttachToken, Birth, Input, Join};
 use crate::ownership::Nonce;
 use crate::zone::Cut;
 
@@ -37,6 +37,7 @@ fn join(account: u64) -> Input {
         ticket_forget_tick: Tick(1_000),
         secret: [account as u8; 32],
         token: AttachToken(account),
+        birth: Birth::Always,
     })
 }
 

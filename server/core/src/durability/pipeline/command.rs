@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use everhold_protocol::{Account, Tick};
 
-use crate::durability::archivist::{ArchivistCommand, ArchivistNotice};
+use crate::durability::archivist::{ArchivedRest, ArchivistCommand, ArchivistNotice};
 use crate::durability::gate::Released;
 use crate::durability::lag::LagState;
 use crate::durability::store::{CheckpointHead, Position, StoreError, StoredRecord};
+use crate::ingress::Input;
 use crate::outage::Lasted;
 use crate::ownership::EndReason;
 use crate::zone::{Cut, Frozen, ValueMove};
@@ -74,6 +75,11 @@ pub enum PipelineCommand<S, R> {
     /// Set the home of this account to the zone, unless it has one; answer with
     /// [`Pipeline::handle_home_set`](super::Pipeline::handle_home_set).
     SetHome(Account),
+    /// Keep the record of this character, which rests; answer with
+    /// [`Pipeline::handle_rest_kept`](super::Pipeline::handle_rest_kept).
+    KeepRest(ArchivedRest),
+    /// Put this input into the zone's inbox, if there is room: it comes again. No answer.
+    Input(Input),
     /// Let others know that everything up to this tick is stored. No answer.
     Acknowledged(Tick),
     /// Note on the lease that the zone lives: it holds because of the store, and its driver is awake. No answer.
@@ -119,6 +125,10 @@ pub enum PipelineNotice {
     HomeFailed(StoreError, Lasted),
     /// The homes of so many characters are set anew.
     HomesSet(u64),
+    /// The record of a character at rest was not kept.
+    RestFailed(StoreError, Lasted),
+    /// Records of characters at rest are kept again.
+    RestsKept(Lasted),
     /// The store refuses, under this epoch, to be written anew: the zone goes on under another.
     Refused,
     /// A checkpoint is written whole again.

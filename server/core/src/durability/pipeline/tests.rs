@@ -210,6 +210,8 @@ fn word(command: &PipelineCommand<Tick, Tick>) -> String {
         PipelineCommand::CaptureConfirmed => "capture confirmed".to_owned(),
         PipelineCommand::CaptureFailed => "capture failed".to_owned(),
         PipelineCommand::Roster => "roster".to_owned(),
+        PipelineCommand::KeepRest(rest) => format!("keep rest {}", rest.account.0),
+        PipelineCommand::Input(input) => format!("input {input:?}"),
         PipelineCommand::SetHome(account) => format!("home {}", account.0),
         PipelineCommand::Acknowledged(tick) => format!("acknowledged {tick}"),
         PipelineCommand::NoteAlive => "alive".to_owned(),

@@ -29,6 +29,7 @@ fn one_of_each() -> Vec<Input> {
             ticket_forget_tick: Tick(9_000),
             secret: [3; 32],
             token,
+            birth: Birth::Always,
         }),
         Input::Resume(Resume {
             session,
@@ -119,12 +120,39 @@ fn layout_is_what_it_was() {
         event_seq: 300,
     }])
     .encode();
-    let expected = b"\x01\x03\0\0\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\x01\x05\x84\x80\x80\x80\x20\xac\x02";
+    let expected = b"\x02\x03\0\0\0\x01\xff\xff\xff\xff\xff\xff\xff\xff\x01\x05\x84\x80\x80\x80\x20\xac\x02";
     assert_eq!(
         &stored.body[..],
         expected,
         "a layout that is written to disk changes only with its number"
     );
+}
+
+#[test]
+fn join_of_the_first_layout_bears_a_character_in_any_case() {
+    let join = one_of_each().swap_remove(1);
+    let Input::Join(Join { birth, .. }) = join else {
+        panic!("{join:?}")
+    };
+    assert_eq!(birth, Birth::Always);
+    let now = record(vec![join]);
+    let body = now.encode().body;
+    let (last, rest) = body.split_last().unwrap();
+    assert_eq!(*last, BIRTH_ALWAYS);
+    let first = [&[1], &rest[1..]].concat();
+    assert_eq!(Record::decode(&sealed_after(&now, &first)), Ok(now));
+}
+
+fn sealed_after(record: &Record, body: &[u8]) -> StoredRecord {
+    let Record {
+        prev_hash, epoch, tick, ..
+    } = *record;
+    StoredRecord {
+        tick,
+        prev_hash,
+        hash: hash_record(prev_hash, epoch, tick, body),
+        body: body.to_vec().into(),
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::durability::record::Record;
 use crate::durability::replay::{plan, replay};
 use crate::durability::store::{CheckpointHead, CheckpointKind, RecordHash};
 use crate::game::RuleBook;
-use crate::ingress::{AttachToken, Input, Join};
+use crate::ingress::{AttachToken, Birth, Input, Join};
 use crate::limits::PART_BYTES_MAX;
 use crate::ownership::Nonce;
 use crate::zone::{Cut, Digest, RestoreError, Zone, ZoneConfig};
@@ -181,6 +181,7 @@ fn inputs(zone: &mut Zone, tick: u64) -> Vec<Input> {
             ticket_forget_tick: Tick(10_000),
             secret: [1; 32],
             token: AttachToken(1),
+            birth: Birth::Always,
         });
         return vec![join];
     };

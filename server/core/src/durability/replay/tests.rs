@@ -10,7 +10,7 @@ use super::*;
 use crate::durability::store::{Checkpoint, RecordHash};
 use crate::game::RuleBook;
 use crate::game::test_zone::{PlantedBug, TestZone};
-use crate::ingress::{AttachToken, Join};
+use crate::ingress::{AttachToken, Birth, Join};
 use crate::zone::Cut;
 
 fn config(tick_hz: u16) -> ZoneConfig {
@@ -119,6 +119,7 @@ fn join(account: u64) -> Input {
         ticket_forget_tick: Tick(10_000),
         secret: [account as u8; 32],
         token: AttachToken(account),
+        birth: Birth::Always,
     })
 }
 

@@ -15,6 +15,9 @@ use crate::zone::index::EntityIndex;
 use crate::zone::registry::Id;
 use crate::zone::state::{Clock, Resting, Session};
 
+/// Characters at rest stay as they went: they may be kept elsewhere already.
+type Awake = (With<Session>, Without<Resting>);
+
 /// Resolves the tick's strikes, one after the other, in an order that chance decides anew each tick: the first of two
 /// players may kill the other before it strikes.
 pub(crate) fn strike(world: &mut World) {
@@ -125,7 +128,7 @@ pub(crate) fn bite(world: &mut World) {
 }
 
 /// The dead whose time has come live again, whole, at a spawn point.
-pub(crate) fn revive(world: &mut World, downed: &mut QueryState<(Entity, &Id, &Downed), With<Session>>) {
+pub(crate) fn revive(world: &mut World, downed: &mut QueryState<(Entity, &Id, &Downed), Awake>) {
     let Clock { tick, seed, .. } = *world.resource::<Clock>();
     let mut due: Vec<(EntityId, Entity)> = downed
         .iter(world)

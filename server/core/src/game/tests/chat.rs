@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use everhold_protocol::Tick;
 
 use super::*;
-use crate::ingress::Join;
+use crate::ingress::{Birth, Join};
 use crate::limits::{OUTBOX_COMMON_EVENTS_MAX, OUTBOX_EVENTS_MAX};
 
 const LISTENERS: u64 = 300;
@@ -33,6 +33,7 @@ fn newcomer(account: u64) -> Input {
         ticket_forget_tick: Tick(9_999),
         secret: [0; 32],
         token: AttachToken(account),
+        birth: Birth::Always,
     })
 }
 

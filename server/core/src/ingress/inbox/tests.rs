@@ -3,7 +3,7 @@
 use everhold_protocol::{Account, Epoch, Heading, InputFrame, Intent, SeqIntent, Tick};
 
 use super::*;
-use crate::ingress::Join;
+use crate::ingress::{Birth, Join};
 
 const SESSION: SessionId = SessionId::new(1, 1);
 const OTHER: SessionId = SessionId::new(1, 2);
@@ -92,6 +92,7 @@ fn join(ticket: u8) -> Input {
         ticket_forget_tick: Tick(9),
         secret: [0; 32],
         token: TOKEN,
+        birth: Birth::Always,
     })
 }
 

@@ -249,12 +249,27 @@ fn golden() -> Zone {
 /// A change of the layout raises `STATE_LAYOUT` and brings a new file; `EVERHOLD_BLESS=1` writes it.
 #[test]
 fn capture_of_this_layout_is_still_read() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/golden/capture-4.bin");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/golden/capture-5.bin");
     if std::env::var_os("EVERHOLD_BLESS").is_some() {
         std::fs::write(path, confirmed(&mut golden(), Cut::Base)).unwrap();
     }
     let mut zone = restore(&[&std::fs::read(path).unwrap()]).unwrap();
     assert_eq!(zone.digest(), golden().digest());
+}
+
+/// The layout is a part of the rules' id, so a zone of an older one is taken over at a start of an epoch.
+#[test]
+fn capture_of_an_earlier_layout_goes_on_under_this_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/golden/capture-4.bin");
+    let capture = std::fs::read(path).unwrap();
+    let mut zone = Zone::take_over(config(&[]), &[&capture]).unwrap();
+    assert_eq!(CaptureTitle::read(&capture).unwrap().digest, zone.digest());
+    assert_eq!(zone.accounts(), [1, 2, 3].map(Account));
+    zone.step(&[epoch_start(&config(&[]), Epoch(2))]);
+    let outputs = zone.step(&[join_with(1, 50, 9)]);
+    assert_eq!(attached(&outputs), [(9, session(&zone, 1))]);
+    let base = zone.capture(Cut::Base);
+    assert_eq!(restore(&[&base.body]).unwrap().digest(), zone.digest());
 }
 
 proptest! {

@@ -204,20 +204,19 @@ fn column_value(value: &ColumnValue) -> Value {
     }
 }
 
+/// Writes the payload, if there is one. That of a character that a zone has is left: should the zone's history be lost,
+/// it is the last that there is of it.
 fn put_payload(file: &Transaction<'_>, row: &CharacterRow) -> ArchiveStep<()> {
-    let account = row.account.0.cast_signed();
-    match &row.payload {
-        Some(payload) => file
-            .prepare_cached(
-                "INSERT INTO payloads (account, generation, checksum, bytes) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (account) DO UPDATE SET generation = excluded.generation,
-                 checksum = excluded.checksum, bytes = excluded.bytes",
-            )?
-            .execute((account, row.generation.cast_signed(), checksum(payload), &payload[..]))?,
-        None => file
-            .prepare_cached("DELETE FROM payloads WHERE account = ?1")?
-            .execute([account])?,
+    let Some(payload) = &row.payload else {
+        return Ok(());
     };
+    let key = (row.account.0.cast_signed(), row.generation.cast_signed());
+    file.prepare_cached(
+        "INSERT INTO payloads (account, generation, checksum, bytes) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (account) DO UPDATE SET generation = excluded.generation,
+         checksum = excluded.checksum, bytes = excluded.bytes",
+    )?
+    .execute((key.0, key.1, checksum(payload), &payload[..]))?;
     Ok(())
 }
 

@@ -11,10 +11,10 @@ use everhold_protocol::{Account, Epoch, ZoneName};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::{ArchiveStep, Rollback, numbered};
-use crate::archive::{RawCharacter, RawMark, RawZone, Statements, fixed, verified};
+use crate::archive::{RawCharacter, RawMark, RawPayload, RawZone, Statements, fixed, verified};
 
 /// Columns of a character's row before those of the game.
-const OWN_COLUMNS: usize = 11;
+const OWN_COLUMNS: usize = 12;
 
 /// Reads a mark from four columns; `None`: they are empty.
 pub(super) fn mark(row: &Row<'_>, from: usize) -> rusqlite::Result<Option<RawMark>> {
@@ -108,7 +108,14 @@ fn character(row: &Row<'_>, schema: &ArchiveSchema) -> rusqlite::Result<RawChara
             ColumnKind::Bool => ColumnValue::Bool(row.get(at)?),
         })
     });
-    let (kept, bytes): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(9)?, row.get(10)?);
+    let generation: Option<i64> = row.get(9)?;
+    let payload = generation.map(|generation| {
+        Ok::<_, rusqlite::Error>(RawPayload {
+            generation,
+            checksum: row.get(10)?,
+            bytes: row.get(11)?,
+        })
+    });
     Ok(RawCharacter {
         account: row.get(0)?,
         generation: row.get(1)?,
@@ -119,7 +126,7 @@ fn character(row: &Row<'_>, schema: &ArchiveSchema) -> rusqlite::Result<RawChara
         wall_ms: row.get(6)?,
         payload_bytes: row.get(7)?,
         name: row.get(8)?,
-        payload: kept.zip(bytes),
+        payload: payload.transpose()?,
         columns: columns.collect::<rusqlite::Result<_>>()?,
     })
 }

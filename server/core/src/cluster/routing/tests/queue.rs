@@ -110,7 +110,7 @@ fn clients_that_wait_for_a_zone_fill_it_to_its_limit_in_one_turn_and_queue_beyon
         shard.log_in(conn, conn);
     }
     let said = heard(shard.zone_up("meadow", 1));
-    assert_eq!(said, ["1 join meadow", "2 join meadow", "3 queued 1", "4 queued 2"]);
+    assert_eq!(said, ["3 queued 1", "4 queued 2", "1 join meadow", "2 join meadow"]);
 }
 
 #[test]
@@ -189,20 +189,29 @@ fn newcomer_that_leaves_the_queue_lets_the_others_move_up() {
 #[test]
 fn zone_remembers_a_ticket_for_longer_than_it_is_good() {
     let mut shard = Shard::with_meadow(10);
-    let at = at!(shard);
-    shard.routing.handle_login(at, token(1), Login::Ticket(claims(5, 8)));
-    shard.routing.handle_home(at, token(1), Ok(None));
-    let attach = std::iter::from_fn(|| shard.routing.poll_command()).find_map(|command| match command {
-        RoutingCommand::Attach(attach) => Some(attach),
-        _ => None,
-    });
-    let input = attach.expect("it enters").input([3; 32]);
+    let login = Login::Ticket(claims(5, 8));
+    shard.routing.handle_login(at!(shard), token(1), login);
+    let attach = loop {
+        match shard.routing.poll_command().expect("it enters") {
+            RoutingCommand::AskAccount { conn, query, .. } => shard.answer(conn, &query),
+            RoutingCommand::Attach(attach) => break attach,
+            _ => {}
+        }
+    };
+    let input = attach.input([3; 32]);
     let expected = Input::Join(Join {
         account: Account(5),
         ticket: ticket_id(8),
         ticket_forget_tick: Tick(1_000 + (TICKET_GOOD_S + TICKET_MEMORY_SLACK_S) * u64::from(HZ)),
         secret: [3; 32],
         token: token(1),
+        birth: Birth::Allowed {
+            asked: crate::ownership::DataStamp {
+                epoch: Epoch(1),
+                tick: Tick(1_000),
+            },
+            generation: 1,
+        },
     });
     assert_eq!(input, expected);
 }
@@ -222,6 +231,10 @@ fn zone_compares_hashes_of_secrets_and_never_sees_one() {
             event_seq: 9,
         }),
     );
+    let Some(RoutingCommand::AskAccount { conn, query, .. }) = shard.routing.poll_command() else {
+        panic!("its zone does not have it");
+    };
+    shard.answer(conn, &query);
     let Some(RoutingCommand::Attach(attach)) = shard.routing.poll_command() else {
         panic!("it enters at once")
     };
