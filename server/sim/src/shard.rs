@@ -134,6 +134,14 @@ pub struct SimShard {
     appends: BTreeMap<u64, Tenure>,
 }
 
+fn routing_config(world: &SimWorld) -> RoutingConfig {
+    RoutingConfig {
+        tick_hz: world.tick_hz,
+        players_max: 1_000,
+        has_archive: false,
+    }
+}
+
 impl SimShard {
     /// Starts a process: it declares the zones that it prefers, enters the directory, and begins to contend.
     pub fn start(env: &mut Env, place: usize, life: u64, flags: &Flags, world: &Arc<SimWorld>) -> Self {
@@ -156,11 +164,6 @@ impl SimShard {
             reseed_grace: lease.reseed_grace(),
         });
         let directory = Directory::new(nonce, ttl, world.rules.zones().cloned());
-        let config = RoutingConfig {
-            tick_hz: world.tick_hz,
-            players_max: 1_000,
-            has_archive: false,
-        };
         let shard = Self {
             place,
             life,
@@ -177,7 +180,7 @@ impl SimShard {
             is_hinted: false,
             has_stopped_zones: false,
             given_up: BTreeSet::new(),
-            routing: Routing::new(config, directory),
+            routing: Routing::new(routing_config(world), directory),
             local: SimLocal::default(),
             peers: Vec::new(),
             resume_keys: ResumeKeys::new(world.resume_key, Vec::new()),
