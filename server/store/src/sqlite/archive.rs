@@ -7,6 +7,7 @@
 //! A file that was deleted while it was in use is not made anew: of each account it would say that there is none. A
 //! backup of this very archive that is put in its place is taken.
 
+mod accounts;
 mod commit;
 mod read;
 
@@ -25,6 +26,7 @@ use everhold_core::zone::archive_schema::ArchiveSchema;
 use everhold_protocol::{Account, ZoneName};
 use rusqlite::Transaction;
 
+use self::accounts::AccountWrites;
 use super::file::{File, Layout, Rollback, SqliteError, Synchronous, prepare_directory};
 use super::worker::{Worker, WorkerGone};
 use crate::archive::{Declaration, Dialect, SCHEMA_VERSION, SQLITE_SCHEMA, Statements, corrupt, fixed, undeclared};
@@ -45,6 +47,7 @@ pub struct SqliteArchive {
     schema: Arc<ArchiveSchema>,
     identity: ArchiveIdentity,
     worker: Arc<Mutex<Worker<ArchiveFile>>>,
+    account_writes: AccountWrites,
 }
 
 impl SqliteArchive {
@@ -60,6 +63,7 @@ impl SqliteArchive {
             identity: file.identity,
             schema,
             worker: Arc::new(Mutex::new(start(path, file)?)),
+            account_writes: AccountWrites::default(),
         })
     }
 
@@ -261,12 +265,7 @@ impl Archive for SqliteArchive {
 
     async fn put_account(&self, row: &CharacterRow, wall: WallMs) -> Result<AccountAnswer, ArchiveError> {
         row.check(&self.schema)?;
-        let row = row.clone();
-        self.on_file(move |archive| {
-            let (schema, statements) = (Arc::clone(&archive.schema), Arc::clone(&archive.statements));
-            archive.write(|file| commit::put_account(file, (&schema, &statements), &row, wall))
-        })
-        .await
+        self.account_writes.put(self, row.clone(), wall).await
     }
 
     async fn delete_account(
