@@ -17,6 +17,7 @@
 mod archive;
 mod archive_accounts;
 mod archive_blobs;
+mod archive_database;
 mod archive_rows;
 mod archive_schema;
 mod authority;
@@ -31,8 +32,9 @@ mod store_journal;
 mod store_reading;
 mod store_seal;
 
-pub use archive::archive_conformance;
-pub use archive_rows::{ArchiveDatabase, suite_character, suite_schema};
+pub use archive::{archive_conformance, sql_archive_conformance};
+pub use archive_database::{ArchiveDatabase, KeptAuditRow, KeptLedgerRow, SqlDatabase};
+pub use archive_rows::{suite_character, suite_schema};
 pub use authority::{authority_conformance, reinstate, renew};
 pub use history::{SuiteHistory, position, tenure};
 pub use homes::{expiring_home_store_conformance, home_store_conformance};

@@ -16,7 +16,7 @@ use everhold_core::durability::store::{Position, RecordHash};
 use everhold_core::ownership::Tenure;
 use everhold_core::zone::archive_schema::ArchiveSchema;
 use everhold_protocol::{Epoch, Tick};
-use everhold_store::conformance::{ArchiveDatabase, archive_conformance, suite_character, tenure};
+use everhold_store::conformance::{SqlDatabase, sql_archive_conformance, suite_character, tenure};
 use everhold_store::postgres::{PostgresArchive, PostgresTarget};
 use everhold_store::sqlite::SqliteArchive;
 use everhold_testing::postgres::{Disk, PostgresServer};
@@ -40,7 +40,7 @@ impl SqliteDatabase {
     }
 }
 
-impl ArchiveDatabase for SqliteDatabase {
+impl SqlDatabase for SqliteDatabase {
     type Link = SqliteArchive;
 
     async fn open(&self, schema: ArchiveSchema) -> Result<SqliteArchive, String> {
@@ -95,7 +95,7 @@ impl PostgresDatabase {
     }
 }
 
-impl ArchiveDatabase for PostgresDatabase {
+impl SqlDatabase for PostgresDatabase {
     type Link = PostgresArchive;
 
     async fn open(&self, schema: ArchiveSchema) -> Result<PostgresArchive, String> {
@@ -118,12 +118,12 @@ impl ArchiveDatabase for PostgresDatabase {
 
 #[tokio::test]
 async fn sqlite_archive_conforms() {
-    archive_conformance(&SqliteDatabase::new()).await;
+    sql_archive_conformance(&SqliteDatabase::new()).await;
 }
 
 #[tokio::test]
 async fn postgres_archive_conforms() {
-    archive_conformance(&PostgresDatabase::new()).await;
+    sql_archive_conformance(&PostgresDatabase::new()).await;
 }
 
 fn held() -> Tenure {

@@ -9,7 +9,8 @@ use everhold_core::durability::archive::{
 use everhold_core::ownership::DataStamp;
 use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 
-use super::archive_rows::{ArchiveDatabase, after, at_rest, count, done, mark, suite_character};
+use super::archive_database::{ArchiveDatabase, KeptAuditRow};
+use super::archive_rows::{after, at_rest, done, mark, suite_character};
 use super::history::{tenure, zone};
 
 /// The time of every write here.
@@ -211,8 +212,8 @@ async fn taken_name_does_not_hold_up_a_commit(archive: &impl Archive, database: 
             ..CommitReport::default()
         })
     );
-    let names = "SELECT account, name FROM names WHERE account BETWEEN 240 AND 249 ORDER BY account";
-    assert_eq!(database.sql(names), [["240", "Una"], ["241", "Duo"], ["242", "Tre"]]);
+    let names = [240, 241, 242].map(|account| database.name(account));
+    assert_eq!(names, ["Una", "Duo", "Tre"].map(|name| Some(name.to_owned())));
     assert_eq!(
         character(archive, 241).await.columns[0],
         ColumnValue::Integer(12),
@@ -256,11 +257,10 @@ async fn deleted_character_stays_deleted(a: &impl Archive, b: &impl Archive, dat
         generation: 5,
     };
     assert_eq!(b.account(Account(250)).await.expect("answered"), Some(deleted.clone()));
-    let audit = "SELECT count(*) FROM audit WHERE account = 250 AND event = 'deleted' AND zone IS NULL";
-    assert_eq!(count(database, audit), 1, "a repeat has no second effect");
-    let left = "SELECT (SELECT count(*) FROM names WHERE account = 250) + (SELECT count(*) FROM payloads \
-                WHERE account = 250) + (SELECT count(*) FROM belongings WHERE account = 250)";
-    assert_eq!(count(database, left), 0);
+    let audit = database.audit(None);
+    let is_its = |row: &&KeptAuditRow| row.account == Some(250) && row.event == "deleted";
+    assert_eq!(audit.iter().filter(is_its).count(), 1, "a repeat has no second effect");
+    assert_eq!(database.rows_beside(250), 0);
     // A late write of the zone, and a first character of a lower generation.
     let mut late = after(Some(first.mark), mark(1, 6, 2));
     late.characters = vec![row()];
@@ -311,8 +311,7 @@ async fn belongings_are_replaced(archive: &impl Archive, database: &impl Archive
         let mut found = archive.belongings(Account(260)).await.expect("answered");
         found.sort_by_key(|belonging| belonging.id);
         assert_eq!(found, expected, "step {number}");
-        let other = "SELECT count(*) FROM belongings WHERE account = 261";
-        assert_eq!(count(database, other), 1, "another's are its own");
+        assert_eq!(database.rows_beside(261), 1, "another's are its own");
     }
 }
 
@@ -363,9 +362,8 @@ async fn damaged_payload_is_told_apart_from_none(archive: &impl Archive, databas
             .await;
         assert_eq!(put.expect("answered"), AccountAnswer::Stored);
     }
-    let other = database.bytes("00ff");
-    database.sql(&format!("UPDATE payloads SET bytes = {other} WHERE account = 400"));
-    database.sql("DELETE FROM payloads WHERE account = 401");
+    database.damage_payload(400);
+    database.lose_payload(401);
     for account in [400, 401] {
         assert_eq!(character(archive, account).await.payload, ArchivedPayload::Damaged);
     }

@@ -5,7 +5,8 @@ use everhold_core::durability::archive::{Archive, ArchiveBlob, ArchiveCommit, Ar
 use everhold_core::limits::ARCHIVE_PART_BYTES_MAX;
 use everhold_core::ownership::Tenure;
 
-use super::archive_rows::{ArchiveDatabase, after, count, done, mark};
+use super::archive_database::ArchiveDatabase;
+use super::archive_rows::{after, done, mark};
 use super::history::{body, tenure, zone};
 
 pub(super) async fn run(a: &impl Archive, b: &impl Archive, database: &impl ArchiveDatabase) {
@@ -111,8 +112,7 @@ async fn two_newest_blobs_stay(archive: &impl Archive, database: &impl ArchiveDa
     let there = archive.zone(&held.zone, None).await.expect("answered").expect("there");
     let found: Vec<CommitMark> = there.blobs.iter().map(|blob| blob.mark).collect();
     assert_eq!(found, [marks[4], marks[3]], "the newest first");
-    let parts = "SELECT count(*) FROM zone_blob_parts WHERE zone = 'arc-two'";
-    assert_eq!(count(database, parts), 2, "no stray is left");
+    assert_eq!(database.blob_parts(&held.zone), 2, "no stray is left");
 }
 
 async fn damaged_part_is_found_and_the_blob_before_is_whole(
@@ -124,10 +124,7 @@ async fn damaged_part_is_found_and_the_blob_before_is_whole(
     let (old, new) = (body(300, 1), body(ARCHIVE_PART_BYTES_MAX + 300, 2));
     let first = put_blob(a, &held, after(None, mark(1, 5, 1)), &old).await;
     let second = put_blob(a, &held, after(Some(first), mark(1, 6, 2)), &new).await;
-    let other = database.bytes("00");
-    database.sql(&format!(
-        "UPDATE zone_blob_parts SET bytes = {other} WHERE zone = 'arc-damage' AND number = 2 AND part = 1"
-    ));
+    database.damage_part(&held.zone, 2, 1);
     let damaged = b.read_blob_part(&held.zone, None, second, 1).await;
     assert!(matches!(damaged, Err(ArchiveError::Corrupt(_))), "{damaged:?}");
     let whole = b.read_blob_part(&held.zone, None, second, 0).await.expect("answered");

@@ -1,7 +1,5 @@
-//! The beginnings of an archive's suite: a database to open archives in, a game's declarations, rows, and commits. It
-//! asks nothing of an archive but that a commit is done.
-
-use std::future::Future;
+//! The beginnings of an archive's suite: a game's declarations, rows, and commits. It asks nothing of an archive but that
+//! a commit is done.
 
 use bytes::Bytes;
 use everhold_core::durability::archive::{
@@ -14,24 +12,6 @@ use everhold_core::zone::archive_schema::{ArchiveColumn, ArchiveKind, ArchiveSch
 use everhold_protocol::{Account, EntityId, Epoch, Tick, ZoneName};
 
 use super::history::zone;
-
-/// A database in which archives are opened, and which can be looked into with SQL.
-pub trait ArchiveDatabase: Sync {
-    /// The archive.
-    type Link: Archive;
-
-    /// Opens one more connection to the same archive.
-    fn open(&self, schema: ArchiveSchema) -> impl Future<Output = Result<Self::Link, String>> + Send;
-
-    /// Runs a statement and returns its rows, each value as text and nothing as `\N`.
-    fn sql(&self, statement: &str) -> Vec<Vec<String>>;
-
-    /// Returns these bytes as a literal of its SQL.
-    fn bytes(&self, hex: &str) -> String;
-
-    /// Sets the version of its tables.
-    fn set_version(&self, version: i32);
-}
 
 /// Declarations of a game that there is not.
 #[must_use]
@@ -145,13 +125,4 @@ fn stamp(epoch: u32, tick: u64) -> DataStamp {
 pub(super) async fn done(archive: &impl Archive, tenure: &Tenure, commit: &ArchiveCommit) {
     let answer = archive.commit(tenure, commit).await.expect("answered");
     assert_eq!(answer, CommitAnswer::Done(CommitReport::default()));
-}
-
-/// Returns the number in the only row of a statement's answer.
-pub(super) fn count(database: &impl ArchiveDatabase, statement: &str) -> u64 {
-    let rows = database.sql(statement);
-    let [row] = &rows[..] else {
-        panic!("{statement}: {rows:?}")
-    };
-    row[0].parse().expect("a number")
 }

@@ -5,9 +5,10 @@ use everhold_core::durability::archive::{AccountAnswer, Archive, ArchivedAccount
 use everhold_core::zone::archive_schema::{ArchiveColumn, ArchiveSchema, ColumnKind};
 use everhold_protocol::Account;
 
-use super::archive_rows::{ArchiveDatabase, at_rest, suite_schema};
+use super::archive_database::SqlDatabase;
+use super::archive_rows::{at_rest, suite_schema};
 
-pub(super) async fn run(archive: &impl Archive, database: &impl ArchiveDatabase) {
+pub(super) async fn run(archive: &impl Archive, database: &impl SqlDatabase) {
     column_declared_later_is_added_with_its_default(archive, database).await;
     declarations_can_be_read_in_the_archive(database);
     column_of_another_type_is_refused(database).await;
@@ -34,7 +35,7 @@ async fn columns_of(archive: &impl Archive, account: u64) -> Vec<ColumnValue> {
     }
 }
 
-async fn column_declared_later_is_added_with_its_default(archive: &impl Archive, database: &impl ArchiveDatabase) {
+async fn column_declared_later_is_added_with_its_default(archive: &impl Archive, database: &impl SqlDatabase) {
     let stored = AccountAnswer::Stored;
     let put = archive.put_account(&at_rest(500, 1, b"old"), WallMs(1)).await;
     assert_eq!(put.expect("answered"), stored);
@@ -74,14 +75,14 @@ async fn column_declared_later_is_added_with_its_default(archive: &impl Archive,
     assert_eq!(columns_of(&without, 500).await[4..], values[..1]);
 }
 
-fn declarations_can_be_read_in_the_archive(database: &impl ArchiveDatabase) {
+fn declarations_can_be_read_in_the_archive(database: &impl SqlDatabase) {
     let rows = database.sql("SELECT kind, about FROM declarations WHERE subject = 'column' AND name = 'luck'");
     assert_eq!(rows, [["real", "The luck that came later."]]);
     let kinds = database.sql("SELECT name FROM declarations WHERE subject = 'belonging' ORDER BY name");
     assert_eq!(kinds, [["feather"], ["pebble"]]);
 }
 
-async fn column_of_another_type_is_refused(database: &impl ArchiveDatabase) {
+async fn column_of_another_type_is_refused(database: &impl SqlDatabase) {
     let Err(why) = database.open(with_columns(&[("luck", ColumnKind::Text)])).await else {
         panic!("it opened")
     };
@@ -91,7 +92,7 @@ async fn column_of_another_type_is_refused(database: &impl ArchiveDatabase) {
     );
 }
 
-async fn many_processes_add_the_same_column_at_once(database: &impl ArchiveDatabase) {
+async fn many_processes_add_the_same_column_at_once(database: &impl SqlDatabase) {
     let schema = with_columns(&[("haste", ColumnKind::Integer)]);
     let open = || database.open(schema.clone());
     let opened = tokio::join!(open(), open(), open(), open());
@@ -100,7 +101,7 @@ async fn many_processes_add_the_same_column_at_once(database: &impl ArchiveDatab
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-async fn tables_of_a_newer_version_are_refused_and_left_alone(archive: &impl Archive, database: &impl ArchiveDatabase) {
+async fn tables_of_a_newer_version_are_refused_and_left_alone(archive: &impl Archive, database: &impl SqlDatabase) {
     let declared = || database.sql("SELECT name FROM declarations ORDER BY name");
     let before = declared();
     database.set_version(99);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use everhold_core::durability::archive::{Archive, ArchiveError, CommitAnswer, CommitReport};
 use everhold_protocol::Account;
-use everhold_store::conformance::{ArchiveDatabase, suite_character, suite_schema, tenure};
+use everhold_store::conformance::{SqlDatabase, suite_character, suite_schema, tenure};
 use everhold_store::postgres::{PostgresArchive, PostgresError, PostgresTarget};
 use everhold_testing::postgres::url_at;
 use everhold_testing::proxy::{Faults, Proxy, Way};

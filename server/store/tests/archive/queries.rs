@@ -8,7 +8,7 @@ use everhold_core::ownership::DataStamp;
 use everhold_protocol::{Account, Epoch, Tick};
 use everhold_store::archive::Dialect;
 use everhold_store::archive::query::{queries, text};
-use everhold_store::conformance::{ArchiveDatabase, suite_character, suite_schema, tenure};
+use everhold_store::conformance::{SqlDatabase, suite_character, suite_schema, tenure};
 
 use crate::{PostgresDatabase, SqliteDatabase, commit, held, mark};
 
@@ -129,7 +129,7 @@ const ANSWERS: [&str; 10] = [
     "meadow 2 10 10 1",
 ];
 
-async fn each_query_answers(database: &impl ArchiveDatabase) {
+async fn each_query_answers(database: &impl SqlDatabase) {
     fill(&database.open(suite_schema()).await.unwrap()).await;
     let queries = queries(&suite_schema());
     assert_eq!(queries.len(), ANSWERS.len());
