@@ -1,6 +1,7 @@
 //! A whole cluster in one thread: shards, guardians, players, store, and authority, on one clock, from one seed. After
 //! a time of faults everything is healed, and the cluster must come back: a run ends with the breaches that it found.
 
+mod archived;
 mod judging;
 mod striking;
 
@@ -12,10 +13,12 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::SigningKey;
 use everhold_core::durability::gate::Durability;
 use everhold_core::game::RuleBook;
+use everhold_core::zone::Game;
 use everhold_core::zone::probe::panic_text;
-use everhold_protocol::ZoneName;
 use everhold_protocol::rng::SplitMix64;
+use everhold_protocol::{Tick, ZoneName};
 
+use crate::archive::{ArchiveDump, MemoryArchive};
 use crate::env::Env;
 use crate::event::{PlayerEvent, ShardInput, SimEvent};
 use crate::fault::{Fault, Plan};
@@ -37,6 +40,8 @@ const GUARDIAN_WAIT: Duration = Duration::from_millis(60);
 /// A client that waits at a shard whose process ends itself, after a tick that was wedged, hears nothing for 10 s. Most
 /// of that are in the ttls anyway.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Ticks between two commits of a zone to the archive.
+const ARCHIVE_INTERVAL: u64 = 60;
 /// Spares with other rules start at this time.
 const SPARES_AT: Duration = Duration::from_secs(5);
 
@@ -68,6 +73,8 @@ pub struct Outcome {
     pub story: Vec<String>,
     /// A hash of the history.
     pub history: u64,
+    /// The last tick of each zone that is hosted at the end, and the last of which clients were told.
+    pub ticks: BTreeMap<ZoneName, (Tick, Tick)>,
 }
 
 /// A place for a shard: a process, or none while it is dead.
@@ -87,6 +94,8 @@ pub struct SimCluster {
     slots: Vec<Slot>,
     players: Vec<SimPlayer>,
     remembered: Option<StoreDump>,
+    /// A backup of the archive, of the same moment.
+    backup: Option<ArchiveDump>,
     setting: RunSetting,
 }
 
@@ -105,6 +114,9 @@ impl SimCluster {
         let mut chance = SplitMix64::new(options.seed.rotate_left(48));
         setting.draw_replica(&mut chance);
         plan.draw_promotion(&setting, &mut chance);
+        let mut chance = SplitMix64::new(options.seed.rotate_left(8));
+        setting.draw_archive(&mut chance);
+        plan.draw_archive(&setting, &mut chance);
         let plan = options.plan.clone().unwrap_or(plan);
         let (ttl, healed_at) = (setting.longest_ttl(), setting.begin + setting.span);
         let mut cluster = Self::new(options, setting, rules, &mut rng);
@@ -117,6 +129,9 @@ impl SimCluster {
         cluster.players.iter_mut().for_each(|player| player.is_active = false);
         cluster.run_until(healed_at + 15 * ttl + SILENCE_MAX);
         cluster.check_liveness();
+        let told = |zone: &ZoneName| cluster.env.services.told(zone).unwrap_or_default();
+        let hosted = cluster.shards().flat_map(SimShard::ticks);
+        let ticks = hosted.map(|(zone, tick)| (zone.clone(), (tick, told(zone)))).collect();
         let Env {
             services,
             paths,
@@ -130,6 +145,7 @@ impl SimCluster {
             paths,
             story: story.unwrap_or_default(),
             history,
+            ticks,
         }
     }
 
@@ -145,6 +161,7 @@ impl SimCluster {
             resume_key: [9; 32],
             checkpoint_ticks: (20, 100),
             durability: setting.durability,
+            archive_interval: setting.has_archive.then_some(ARCHIVE_INTERVAL),
         });
         let mut env = Env::new(rng.draw(), options.origin, options.tells_story);
         env.links.loss_permille = rng.below(30);
@@ -156,6 +173,9 @@ impl SimCluster {
         env.services.ttl = setting.longest_ttl();
         env.services.mutant = options.mutant;
         env.services.store.plant(options.mutant);
+        let schema = world.rules.archive_schema().expect("the world is sound");
+        env.services.archive = MemoryArchive::new(schema);
+        env.services.archive.plant(options.mutant);
         env.services.replica.is_asked = setting.durability == Durability::Replica;
         env.is_async = setting.durability == Durability::Async;
         let slots = setting.shards.iter().cloned().map(new_slot).collect();
@@ -177,6 +197,7 @@ impl SimCluster {
             slots,
             players,
             remembered: None,
+            backup: None,
             setting,
         };
         for place in 0..shards {

@@ -51,6 +51,8 @@ pub struct Env {
     pub is_async: bool,
     /// Chance: everything that is drawn is drawn from here, in order.
     pub rng: SplitMix64,
+    /// The chance of what concerns the archive alone: with it and without it, all else draws the same.
+    archive_rng: SplitMix64,
     /// The links between parties.
     pub links: Links,
     /// Store, authority, and what was ever told or stored.
@@ -73,6 +75,7 @@ impl Env {
             agenda: BinaryHeap::new(),
             next_order: 0,
             rng: SplitMix64::new(seed),
+            archive_rng: SplitMix64::new(!seed),
             lost_memory: false,
             is_async: false,
             links: Links::default(),
@@ -110,16 +113,17 @@ impl Env {
         entry.map(|entry| entry.event)
     }
 
-    /// Sends a request to the store or the authority. If a link is blocked, it is lost without a word.
+    /// Sends a request to the store, the archive, or the authority. If a link is blocked, it is lost without a word.
     pub fn request(&mut self, request: SimRequest) {
         let (from, to) = (request.from.0, request.to);
         if !self.links.is_open(from, to) {
             return;
         }
         let delay = self.delay(from, to);
-        if self.rng.below(1_000) < self.links.repeat_permille {
+        let permille = self.links.repeat_permille;
+        if self.chance((from, to)).below(1_000) < permille {
             self.took("a request that arrived twice");
-            let again = delay + Duration::from_millis(1 + self.rng.below(400));
+            let again = delay + Duration::from_millis(1 + self.chance((from, to)).below(400));
             self.after(again, SimEvent::Request(request.clone()));
         }
         self.after(delay, SimEvent::Request(request));
@@ -156,12 +160,21 @@ impl Env {
     pub fn delay(&mut self, from: Party, to: Party) -> Duration {
         let of_player = matches!(from, Party::Player(_)) || matches!(to, Party::Player(_));
         let (least, spread) = if of_player { (2_000, 8_000) } else { (200, 800) };
-        let mut drawn = Duration::from_micros(least + self.rng.below(spread));
-        if self.rng.below(1_000) < self.links.late_permille {
+        let permille = self.links.late_permille;
+        let mut drawn = Duration::from_micros(least + self.chance((from, to)).below(spread));
+        if self.chance((from, to)).below(1_000) < permille {
             self.took("a message that was late");
-            drawn += Duration::from_millis(self.rng.below(1_500));
+            drawn += Duration::from_millis(self.chance((from, to)).below(1_500));
         }
         drawn + self.links.addition(from, to)
+    }
+
+    /// Returns the chance from which a message between two parties draws.
+    fn chance(&mut self, parties: (Party, Party)) -> &mut SplitMix64 {
+        match parties {
+            (Party::Archive, _) | (_, Party::Archive) => &mut self.archive_rng,
+            _ => &mut self.rng,
+        }
     }
 
     /// Counts a path.

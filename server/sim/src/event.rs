@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use everhold_core::cluster::routing::{AccountQuery, AccountReply};
+use everhold_core::durability::archivist::CutFacts;
 use everhold_core::durability::evidence::EvidenceAnswer;
+use everhold_core::durability::pipeline::ArchiveAnswer;
 use everhold_core::durability::store::{AppendAnswer, StoreError, StoredRecord, ZoneOutline, ZoneSummary};
 use everhold_core::ingress::AttachToken;
 use everhold_core::ownership::holder::command::HolderAnswer;
@@ -18,10 +20,10 @@ use crate::fault::Fault;
 use crate::links::Party;
 use crate::services::Services;
 
-/// An operation of a store or an authority. It may arrive twice.
+/// An operation of a store, an archive, or an authority. It may arrive twice.
 pub type Operation = Rc<dyn Fn(&mut Services) -> ShardInput>;
 
-/// A request to the store or the authority.
+/// A request to the store, the archive, or the authority.
 #[derive(Clone)]
 pub struct SimRequest {
     /// The party that asks, and its life.
@@ -40,7 +42,7 @@ pub enum SimEvent {
     Shard(usize, u64, ShardInput),
     /// A packet for a shard process, in the life that its sender knows, if it knows one.
     Packet(usize, Option<u64>, ShardInput),
-    /// A request that arrives at the store or the authority.
+    /// A request that arrives at the store, the archive, or the authority.
     Request(SimRequest),
     /// Something that a player's client is to hear.
     Player(usize, PlayerEvent),
@@ -70,6 +72,8 @@ pub enum ShardInput {
     Expired(u64),
     /// A store's answer to the operation of this number.
     Stored(u64, StoreAnswer),
+    /// The archive's answer to the question of this number.
+    Archived(u64, ArchiveAnswer),
     /// An adoption's next command is due.
     Adoption(Tenure),
     /// An adoption's lease is to be looked at.
@@ -82,8 +86,8 @@ pub enum ShardInput {
     Tick(Tenure),
     /// The durable task looks after lease and gate.
     Pulse(Tenure),
-    /// A cut is bytes.
-    Captured(Tenure, Box<Capture>),
+    /// A cut is bytes, and has these facts for an archive.
+    Captured(Tenure, Box<Capture>, CutFacts),
     /// The login queues move.
     Round,
     /// An account is to be asked for now.

@@ -76,6 +76,10 @@ pub enum Fault {
     ReplicaBack,
     /// The store is gone, and its replica takes its place, with what it has.
     Promotion,
+    /// The archive goes back to a backup.
+    ArchiveRewinds,
+    /// The archive goes back to its first moment.
+    ArchiveForgets,
 }
 
 /// The faults of a run, each with its time.
@@ -90,8 +94,11 @@ impl Fault {
             Self::Kill(_) => "kill",
             Self::Stop(_) => "stop",
             Self::Pause(..) => "pause",
-            Self::Block(..) => "one-way partition",
             Self::Down(Party::Store, _) => "store away",
+            Self::Down(Party::Archive, _) | Self::Refuse(Party::Archive, _) => "archive away",
+            Self::Block(Party::Archive, ..) | Self::Block(_, Party::Archive, _) => "one-way partition of the archive",
+            Self::Slow(Party::Archive, ..) => "slow archive",
+            Self::Block(..) => "one-way partition",
             Self::Down(..) => "authority away",
             Self::Slow(Party::Shard(_), ..) => "slow shard",
             Self::Slow(..) => "slow service",
@@ -113,6 +120,8 @@ impl Fault {
             Self::Restart(_) => "restart",
             Self::ReplicaAway(_) => "replica away",
             Self::Promotion => "promotion",
+            Self::ArchiveRewinds => "archive forgets a tail",
+            Self::ArchiveForgets => "archive forgets all",
             Self::Unblock(..) | Self::Up(_) | Self::Quick(_) | Self::Accept(_) => return None,
             Self::Room | Self::PartsTaken | Self::ReplicaBack | Self::Remember => return None,
         })
@@ -214,6 +223,49 @@ impl Plan {
                 ]);
             }
             self.0.push((promoted, Fault::Promotion));
+        }
+        self.0.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Adds, to two plans in three of runs with an archive, one or two faults of it, from a chance of their own as
+    /// well.
+    pub fn draw_archive(&mut self, setting: &RunSetting, rng: &mut SplitMix64) {
+        if !setting.has_archive || rng.below(3) == 0 {
+            return;
+        }
+        for _ in 0..1 + rng.below(2) {
+            let at = setting.begin + millis(rng.below(ms(setting.span)));
+            let shard = draw_below(setting.shards.len() as u64, rng);
+            let lasts = millis(20 + rng.below(setting.ttl_ms() * 3));
+            match rng.below(12) {
+                0 | 1 => self.0.push((at, Fault::Down(Party::Archive, lasts))),
+                2 => self.0.push((at, Fault::Refuse(Party::Archive, 3 * lasts))),
+                3 => {
+                    // A zone loses its owner while the archive is away.
+                    let away = Fault::Down(Party::Archive, setting.span);
+                    self.0.extend([(setting.begin, away), (at, Fault::Kill(shard))]);
+                    self.0.push((at + lasts, Fault::Restart(shard)));
+                }
+                4 => self
+                    .0
+                    .push((at, Fault::Slow(Party::Archive, millis(rng.below(2_500)), lasts))),
+                5 => self
+                    .0
+                    .push((at, Fault::Block(Party::Shard(shard), Party::Archive, lasts))),
+                // It does what it is asked to, and nobody hears of it.
+                6..=8 => self
+                    .0
+                    .push((at, Fault::Block(Party::Archive, Party::Shard(shard), lasts))),
+                9 => self.0.push((at, Fault::ArchiveRewinds)),
+                10 => self.0.push((at, Fault::ArchiveForgets)),
+                _ => {
+                    // Whatever the zones have done since is in the archive alone.
+                    let shards = 0..setting.shards.len();
+                    self.0.extend(shards.clone().map(|shard| (at, Fault::Kill(shard))));
+                    self.0.push((at, Fault::StoreRewinds));
+                    self.0.extend(shards.map(|shard| (at + lasts, Fault::Restart(shard))));
+                }
+            }
         }
         self.0.sort_by_key(|(at, _)| *at);
     }

@@ -23,6 +23,8 @@ pub enum Party {
     Journal,
     /// The authority.
     Authority,
+    /// The archive.
+    Archive,
 }
 
 impl Party {

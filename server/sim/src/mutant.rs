@@ -45,6 +45,16 @@ pub enum Mutant {
     SealLost,
     /// At level `replica` a write counts that no replica has.
     ReplicaUnasked,
+    /// The archive checks no fence: it takes writes of older epochs, and shows a reader what another one wrote.
+    ArchiveUnfenced,
+    /// The archive does a commit after whatever stands, and not only after the parent that it names.
+    ArchiveParentSkipped,
+    /// A commit is of the newest tick, whether that is stored or not.
+    ArchivedEarly,
+    /// A commit that is not answered in time counts as done.
+    ArchiveSilenceIsYes,
+    /// An archive that does not answer in time counts as one that has refused for good.
+    ArchiveSilenceIsNo,
 }
 
 /// The way in which a mutant is found.
@@ -58,7 +68,7 @@ pub struct MutantFinding {
 
 impl Mutant {
     /// All mutants.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::NoFence,
         Self::GateOff,
         Self::DeadlineIgnored,
@@ -75,6 +85,11 @@ impl Mutant {
         Self::DivergenceUnseen,
         Self::SealLost,
         Self::ReplicaUnasked,
+        Self::ArchiveUnfenced,
+        Self::ArchiveParentSkipped,
+        Self::ArchivedEarly,
+        Self::ArchiveSilenceIsYes,
+        Self::ArchiveSilenceIsNo,
     ];
 
     /// Returns the name, as the command line has it.
@@ -97,6 +112,11 @@ impl Mutant {
             Self::DivergenceUnseen => "divergence-unseen",
             Self::SealLost => "seal-lost",
             Self::ReplicaUnasked => "replica-unasked",
+            Self::ArchiveUnfenced => "archive-unfenced",
+            Self::ArchiveParentSkipped => "archive-parent-skipped",
+            Self::ArchivedEarly => "archived-early",
+            Self::ArchiveSilenceIsYes => "archive-silence-is-yes",
+            Self::ArchiveSilenceIsNo => "archive-silence-is-no",
         }
     }
 
@@ -120,6 +140,11 @@ impl Mutant {
             Self::DivergenceUnseen => (60, &["a divergent zone is found to be one"]),
             Self::SealLost => (40, &["evidence is whole, or absent"]),
             Self::ReplicaUnasked => (100, &["what a replica confirmed outlives a promotion"]),
+            Self::ArchiveUnfenced => (100, &["no write to the archive follows one of a higher epoch"]),
+            Self::ArchiveParentSkipped => (60, &["a commit follows the one that it names"]),
+            Self::ArchivedEarly => (10, &["nothing is archived before it is stored"]),
+            Self::ArchiveSilenceIsYes => (60, &["the ledger has every move up to its zone's commit"]),
+            Self::ArchiveSilenceIsNo => (60, &["an archive that answers catches up"]),
         };
         MutantFinding { seeds, invariants }
     }

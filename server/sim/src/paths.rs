@@ -2,7 +2,7 @@
 //! counted. A path that no seed takes any more, and one that is not listed here, fails the pool (`tests/pool.rs`).
 
 /// The paths: of the cluster, and the kinds of faults that strike it.
-pub const PATHS: [&str; 68] = [
+pub const PATHS: [&str; 81] = [
     "a change of the checkpoints' lag",
     "a checkpoint that was given up",
     "a claim that was not made: other rules",
@@ -71,4 +71,17 @@ pub const PATHS: [&str; 68] = [
     "restart",
     "replica away",
     "promotion",
+    "a commit that found another one",
+    "a commit that was done before it was answered",
+    "a commit to the archive",
+    "an archive that answers again",
+    "an archive's silence",
+    "an owner whom the archive shut out",
+    "moves of value that were taken back",
+    "ticks that waited for the archive",
+    "archive away",
+    "archive forgets a tail",
+    "archive forgets all",
+    "one-way partition of the archive",
+    "slow archive",
 ];

@@ -1,8 +1,10 @@
-//! Store and authority of a simulated cluster, with the books that the checks need: what was ever stored, and what
-//! was broken. It changes no answer.
+//! Store, archive, and authority of a simulated cluster, with the books that the checks need: what was ever stored, and
+//! what was broken. It changes no answer.
 
+mod archived;
 mod book;
 mod damaged;
+mod excuses;
 mod reading;
 mod replicas;
 
@@ -16,9 +18,11 @@ use everhold_core::ownership::holder::command::StoreData;
 use everhold_core::ownership::{DataStamp, Holdings, Nonce, RulesTag, Tenure};
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
+use self::archived::ArchiveBook;
 use self::book::ZoneBook;
 use self::damaged::DamagedPlace;
 use self::replicas::StoreReplica;
+use crate::archive::MemoryArchive;
 use crate::authority::MemoryAuthority;
 use crate::mutant::Mutant;
 use crate::store::{Forgery, MemoryStore};
@@ -37,7 +41,7 @@ pub struct Breach {
     pub detail: String,
 }
 
-/// Store, authority, and books.
+/// Store, archive, authority, and books.
 #[derive(Default)]
 pub struct Services {
     /// The time, for breaches.
@@ -48,8 +52,12 @@ pub struct Services {
     pub replica: StoreReplica,
     /// The authority.
     pub authority: MemoryAuthority,
+    /// The archive.
+    pub archive: MemoryArchive,
     /// The books by zone.
     books: BTreeMap<ZoneName, ZoneBook>,
+    /// The books of the archive by zone.
+    archived: BTreeMap<ZoneName, ArchiveBook>,
     /// The broken invariants, in order.
     pub breaches: Vec<Breach>,
     /// The holdings that each shard told its guardian last.
@@ -284,6 +292,7 @@ impl Services {
     /// Notes that an adopter goes on from a history that ends with `last`. What is stored has all of it, unless it is a
     /// memory's.
     pub fn note_adopted(&mut self, tenure: &Tenure, last: Position, is_memory: bool) {
+        self.note_moves_begin(tenure);
         let book = self.book(&tenure.zone);
         book.note_root(tenure.epoch(), last);
         if !is_memory {

@@ -39,6 +39,8 @@ pub struct RunSetting {
     /// The additions to the delays of the store, if it is far away: to the answers on the link that carries appends,
     /// and to everything on the other link, either way.
     pub far: Option<(Duration, Duration)>,
+    /// Whether zones are written behind into an archive.
+    pub has_archive: bool,
     /// The time at which the first fault may strike.
     pub begin: Duration,
     /// The time in which faults strike.
@@ -70,6 +72,7 @@ impl RunSetting {
             begin: seconds(4),
             span: seconds(if is_slow { 200 } else { 8 }),
             far: draw_far(rng),
+            has_archive: false,
         }
     }
 
@@ -101,6 +104,11 @@ impl RunSetting {
             }
             _ => {}
         }
+    }
+
+    /// Draws whether there is an archive, from chance of its own: one run in two is what it would be without any.
+    pub fn draw_archive(&mut self, rng: &mut SplitMix64) {
+        self.has_archive = rng.below(2) == 0;
     }
 
     /// Returns the longest ttl of a shard: so long it may take until a lease runs out.

@@ -2,6 +2,7 @@
 //! shard's drivers do not decide.
 
 mod adopting;
+mod archiving;
 mod ending;
 mod evidence;
 mod keeping;
@@ -29,9 +30,11 @@ use everhold_core::ownership::{
     AdoptionFailure, DataStamp, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains,
     RulesTag, Tenure,
 };
-use everhold_protocol::{Account, ZoneName};
+use everhold_protocol::{Account, Tick, ZoneName};
 
 use self::adopting::Adopting;
+pub(crate) use self::archiving::COMMIT_ANSWER_MAX;
+use self::archiving::Questions;
 use self::ending::Ending;
 use self::evidence::ForkedZone;
 use self::routing::SimLocal;
@@ -59,6 +62,8 @@ pub struct SimWorld {
     pub checkpoint_ticks: (u64, u64),
     /// The level of durability of every zone.
     pub durability: Durability,
+    /// Ticks between two commits to the archive, if there is one.
+    pub archive_interval: Option<u64>,
 }
 
 /// The kind of an operation under way at the store.
@@ -124,6 +129,8 @@ pub struct SimShard {
     forked: BTreeMap<ZoneName, ForkedZone>,
     /// Operations under way at the store, by number.
     operations: BTreeMap<u64, (Tenure, Kind)>,
+    /// Operations under way at the archive.
+    questions: Questions,
     /// Questions about the home of a connection's account, by number.
     homes: BTreeMap<u64, AttachToken>,
     next_number: u64,
@@ -190,6 +197,7 @@ impl SimShard {
             ending: BTreeMap::new(),
             forked: BTreeMap::new(),
             operations: BTreeMap::new(),
+            questions: Questions::default(),
             homes: BTreeMap::new(),
             next_number: 0,
             next_token: life << 32,
@@ -230,7 +238,8 @@ impl SimShard {
             ShardInput::Evidence(tenure) => self.drive_evidence(env, &tenure),
             ShardInput::Tick(tenure) => self.tick(env, &tenure),
             ShardInput::Pulse(tenure) => self.pulse(env, &tenure),
-            ShardInput::Captured(tenure, capture) => self.handle_captured(env, &tenure, *capture),
+            ShardInput::Archived(number, answer) => self.handle_archived(env, number, answer),
+            ShardInput::Captured(tenure, capture, facts) => self.handle_captured(env, &tenure, (*capture, facts)),
             ShardInput::Round => self.round(env),
             ShardInput::AskAccount(conn, account, query) => self.ask_account(env, (conn, account), query),
             ShardInput::Account(number, reply) => self.handle_account(env, number, reply),
@@ -245,6 +254,11 @@ impl SimShard {
     /// Returns the zones that it hosts and that tick.
     pub fn hosted(&self) -> impl Iterator<Item = &Tenure> {
         self.local.zones.values().map(|zone| &zone.tenure)
+    }
+
+    /// Returns the last tick of each zone that it hosts.
+    pub fn ticks(&self) -> impl Iterator<Item = (&ZoneName, Tick)> {
+        self.local.zones.iter().map(|(zone, hosted)| (zone, hosted.tick()))
     }
 
     /// Returns the process's nonce.
@@ -363,6 +377,9 @@ impl SimShard {
         if self.homes.contains_key(&number) {
             let away = StoreError::Unavailable("no answer in time".to_owned());
             self.handle_account(env, number, AccountReply::of_store_error(&away));
+            return;
+        }
+        if self.handle_archive_expired(env, number) {
             return;
         }
         let Some((_, kind)) = self.operations.get(&number) else {

@@ -2,6 +2,8 @@
 //! For the conformance suites, and for code that asks a trait. Nothing is decided here, and nothing waits but
 //! [`Authority::wait_for_release`].
 
+mod archive;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +24,7 @@ use everhold_core::ownership::{
 };
 use everhold_protocol::{Account, Epoch, SessionId, Tick, ZoneName};
 
+pub use self::archive::SharedArchive;
 use crate::authority::MemoryAuthority;
 use crate::store::MemoryStore;
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use everhold_sim::cluster::{Options, Outcome, POISON, SimCluster};
 use everhold_sim::fault::{Fault, Plan};
+use everhold_sim::links::Party;
 use everhold_sim::services::Breach;
 
 fn run(seed: u64, plan: Option<Plan>) -> Outcome {
@@ -46,4 +47,35 @@ fn seed_has_one_history() {
         assert_eq!((once.history, once.paths), (again.history, again.paths), "seed {seed}");
     }
     assert_ne!(run(3, None).history, run(4, None).history);
+}
+
+#[test]
+fn ticks_and_gate_wait_for_no_archive() {
+    let away = Plan(vec![(
+        Duration::ZERO,
+        Fault::Down(Party::Archive, Duration::from_secs(3_600)),
+    )]);
+    let mut compared = 0;
+    for seed in 1..=30 {
+        let (there, gone) = (run(seed, Some(Plan::default())), run(seed, Some(away.clone())));
+        assert_eq!(gone.breaches, [], "seed {seed}");
+        if !there.paths.contains_key("a commit to the archive") {
+            continue;
+        }
+        compared += 1;
+        let held = |outcome: &Outcome| outcome.paths.get("a tick that was held").copied().unwrap_or_default();
+        assert!(held(&gone) <= held(&there), "seed {seed}");
+        let zones = |outcome: &Outcome| outcome.ticks.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(zones(&there), zones(&gone), "seed {seed}");
+        for (zone, (tick, told)) in gone.ticks {
+            let (other, other_told) = there.ticks[&zone];
+            assert_eq!(tick, other, "seed {seed}, {zone}");
+            // The store's own delays differ, because fewer bases are cut: of each a second, and one when it is far.
+            assert!(
+                told.0.abs_diff(other_told.0) <= 60,
+                "seed {seed}, {zone}: {told} and {other_told}"
+            );
+        }
+    }
+    assert!(compared > 8, "half of the runs have an archive: {compared}");
 }

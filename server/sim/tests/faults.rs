@@ -1,7 +1,9 @@
-//! Store and authority in memory when they forget, fill up, or are damaged, as a Redis does that restarts, has no
-//! memory left, or fails over. What they answer when all is well is in `conformance.rs`.
+//! Store, archive, and authority in memory when they forget, fill up, or are damaged, as a Redis does that restarts,
+//! has no memory left, or fails over. What they answer when all is well is in `conformance.rs`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "faults/archive.rs"]
+mod archive;
 #[path = "faults/authority.rs"]
 mod authority;
 #[path = "faults/connections.rs"]

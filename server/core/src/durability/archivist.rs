@@ -462,7 +462,8 @@ impl Archivist {
     }
 
     /// Waits, each time for twice as long. An outcome that is unknown is asked for again as it was; what the archive
-    /// refuses, or calls damaged, it would refuse again: it is looked at anew, and written anew.
+    /// refuses, or calls damaged, it would refuse again: it is looked at anew, and written anew. Before a look is
+    /// repeated the fence is raised again: an archive that went back has forgotten it, and shows nothing without it.
     fn handle_failure(&mut self, now: Instant, error: ArchiveError) {
         let wait = self.back_off.map_or(RETRY.0, |(wait, _)| (2 * wait).min(RETRY.1));
         self.back_off = Some((wait, now + wait));
@@ -470,6 +471,8 @@ impl Archivist {
             && let ArchivistState::Writing(batch) = std::mem::replace(&mut self.state, ArchivistState::Looking)
         {
             self.take_back(*batch);
+        } else if matches!(self.state, ArchivistState::Looking) {
+            self.state = ArchivistState::Fencing;
         }
         let lasted = self.fails.note(now);
         let notice = lasted.map(|lasted| ArchivistNotice::Failed(error, lasted));

@@ -30,9 +30,10 @@ impl SimCluster {
         self.check_value();
         self.check_growth();
         self.check_evidence();
+        self.check_archive();
     }
 
-    fn shards(&self) -> impl Iterator<Item = &SimShard> {
+    pub(super) fn shards(&self) -> impl Iterator<Item = &SimShard> {
         self.slots.iter().filter_map(|slot| slot.shard.as_ref())
     }
 

@@ -90,7 +90,16 @@ impl SimCluster {
                     self.note_forgetting();
                 }
             }
-            Fault::Remember => self.remembered = Some(self.env.services.store.dump()),
+            Fault::Remember => {
+                self.remembered = Some(self.env.services.store.dump());
+                self.backup = Some(self.env.services.archive.dump());
+            }
+            Fault::ArchiveRewinds => {
+                if let Some(dump) = &self.backup {
+                    self.env.services.rewind_archive(Some(dump));
+                }
+            }
+            Fault::ArchiveForgets => self.env.services.rewind_archive(None),
             link => self.strike_link(link),
         }
     }

@@ -109,6 +109,30 @@ impl ZoneBook {
         self.told
     }
 
+    /// Returns the end of the history that an epoch goes on from, with the epoch that ran its tick.
+    pub(super) fn root(&self, epoch: Epoch) -> Option<DataStamp> {
+        self.roots.get(&epoch).map(|root| self.resolve(*root))
+    }
+
+    /// Whether the store ever had this tick of an epoch, which is of no account if the history of that is lost.
+    pub(super) fn was_stored(&self, end: DataStamp) -> bool {
+        self.losses_before(end.epoch) != Some(self.losses) || self.is_stored(end.epoch, end.tick)
+    }
+
+    /// Returns the stretches of the history that ends here, the newest first: the epoch that ran it, the tick before
+    /// its first, and its last.
+    pub(super) fn stretches(&self, end: DataStamp) -> Vec<(Epoch, Tick, Tick)> {
+        let mut stretches = Vec::new();
+        let mut end = self.resolve(end);
+        while end != GENESIS {
+            let root = self.roots.get(&end.epoch).filter(|root| root.epoch < end.epoch);
+            let root = self.resolve(root.copied().unwrap_or(GENESIS));
+            stretches.push((end.epoch, root.tick, end.tick));
+            end = root;
+        }
+        stretches
+    }
+
     /// Returns how often something was lost before an epoch began.
     pub(super) fn losses_before(&self, epoch: Epoch) -> Option<u64> {
         self.losses_before.get(&epoch).copied()
@@ -182,7 +206,7 @@ impl ZoneBook {
     }
 
     /// Returns a position with the epoch that ran its tick.
-    fn resolve(&self, mut end: DataStamp) -> DataStamp {
+    pub(super) fn resolve(&self, mut end: DataStamp) -> DataStamp {
         while let Some(root) = self.roots.get(&end.epoch)
             && end.tick <= root.tick
             && root.epoch < end.epoch

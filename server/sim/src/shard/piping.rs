@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use everhold_core::cluster::Home;
-use everhold_core::durability::archivist::ArchivedRest;
+use everhold_core::durability::archive::WallMs;
+use everhold_core::durability::archivist::{ArchivedRest, CutFacts};
 use everhold_core::durability::store::{Origin, Position, Seal};
 use everhold_core::durability::{PipelineCommand, PipelineConfig};
 use everhold_core::ingress::inbox::InboxEntry;
@@ -15,9 +16,11 @@ use everhold_core::zone::Outputs;
 use everhold_protocol::codec::Reader;
 use everhold_protocol::{Account, SnapshotHeader};
 
+use super::archiving::note_news;
 use super::{Kind, SimShard};
 use crate::env::Env;
 use crate::event::{ShardInput, StoreAnswer};
+use crate::links::UNIX_S;
 use crate::store::MemoryStore;
 
 /// A cut is bytes after this time.
@@ -51,8 +54,9 @@ impl SimShard {
                 let zone = &tenure.zone;
                 env.tell(|| format!("checkpoints of {zone} are {state:?}, {ticks} ticks behind"));
             }
-            PipelineCommand::Log(_) | PipelineCommand::LogArchive(_) => {}
-            PipelineCommand::Archive(_) => unreachable!("a simulated zone has no archive"),
+            PipelineCommand::Log(_) => {}
+            PipelineCommand::LogArchive(news) => note_news(env, tenure, &news),
+            PipelineCommand::Archive(command) => self.ask_archivist(env, tenure, command),
             PipelineCommand::Append(_)
             | PipelineCommand::PutPart { .. }
             | PipelineCommand::MoveHead(_)
@@ -149,7 +153,11 @@ impl SimShard {
     fn order(&mut self, env: &mut Env, tenure: &Tenure, command: PipelineCommand<Datagrams, Outputs>) {
         let now = env.now;
         if let PipelineCommand::Encode(frozen) = command {
-            let captured = ShardInput::Captured(tenure.clone(), Box::new(frozen.encode()));
+            let is_archived = frozen.base && self.world.archive_interval.is_some();
+            let wall = WallMs((UNIX_S * 1_000).cast_signed() + now.as_millis() as i64);
+            let facts = is_archived.then(|| CutFacts::of(&frozen, &*self.rules, wall));
+            let facts = facts.unwrap_or_default();
+            let captured = ShardInput::Captured(tenure.clone(), Box::new(frozen.encode()), facts);
             self.schedule(env, ENCODING, captured);
             return;
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use everhold_core::cluster::Hosted as HostedEntry;
 use everhold_core::durability::adoption::Start;
-use everhold_core::durability::archivist::CutFacts;
+use everhold_core::durability::archivist::{ArchivistConfig, CutFacts};
 use everhold_core::durability::{Pipeline, PipelineCommand, PipelineConfig, PipelineTick};
 use everhold_core::egress::Egress;
 use everhold_core::ingress::AttachToken;
@@ -43,7 +43,7 @@ pub(super) struct SimZone {
     pub(super) egress: Egress<AttachToken>,
     pub(super) residents: Residents,
     pub(super) probe: Arc<Probe>,
-    since: Duration,
+    pub(super) since: Duration,
     /// The tick that does not end, if one is wedged.
     pub(super) wedged: Option<Tick>,
     /// The end of the tick under way, if it takes long.
@@ -123,6 +123,9 @@ impl SimZone {
         self.lease.with(|lease| lease.handle_tick(env.now));
         self.clock.handle_tick(&TickMeasures::default(), env.instant());
         let early = (mutant == Some(Mutant::GateOff)).then(|| out.snapshots.clone());
+        if self.pipeline.archive_lag().is_some() {
+            env.services.note_moves(&self.tenure, self.last_tick, &out.moves);
+        }
         self.pipeline.handle_tick(PipelineTick {
             record: out.record,
             snapshots: out.snapshots,
@@ -176,13 +179,22 @@ impl SimShard {
         };
         let world = &self.world;
         let config = PipelineConfig::new(world.durability, world.checkpoint_ticks, world.tick_hz);
+        let acknowledged = journal.acknowledged().tick;
+        let mut pipeline = Pipeline::new(config, journal, &chain);
+        if let Some(interval_ticks) = world.archive_interval {
+            pipeline = pipeline.with_archive(ArchivistConfig {
+                zone: tenure.zone.clone(),
+                interval_ticks,
+                tick_hz: world.tick_hz,
+            });
+        }
         granted.lease.with(|lease| lease.handle_tick(env.now));
         let hosted = SimZone {
             lease: granted.lease,
             clock: TickClock::new(self.world.tick_hz, None, env.instant()),
             inbox: VecDeque::new(),
             orders: VecDeque::new(),
-            acknowledged: journal.acknowledged().tick,
+            acknowledged,
             egress: Egress::new(tenure.zone.clone(), self.world.tick_hz).rewound(rewound_ticks),
             residents: Residents::of(&mut zone),
             probe: zone.probe(),
@@ -191,7 +203,7 @@ impl SimShard {
             stalled_until: None,
             last_tick: zone.tick(),
             ticks: Some(TickLoop::new(zone, &ticks_start)),
-            pipeline: Pipeline::new(config, journal, &chain),
+            pipeline,
             tenure: tenure.clone(),
         };
         let hosted = self
@@ -293,9 +305,9 @@ impl SimShard {
         }
     }
 
-    pub(super) fn handle_captured(&mut self, env: &mut Env, tenure: &Tenure, capture: Capture) {
+    pub(super) fn handle_captured(&mut self, env: &mut Env, tenure: &Tenure, (capture, facts): (Capture, CutFacts)) {
         if let Some(hosted) = self.hosted_mut(tenure) {
-            hosted.pipeline.handle_captured(capture, CutFacts::default());
+            hosted.pipeline.handle_captured(capture, facts);
             self.drive_zone(env, tenure);
         }
     }

@@ -1,5 +1,5 @@
-//! The database beneath an archive, as the suite of [`Archive`] sees it: a place to open archives in, and what is kept there
-//! of which no answer tells. It judges nothing.
+//! The database beneath an archive, as the suite of [`Archive`] sees it: a place to open archives in, and what is kept
+//! there of which no answer tells. It judges nothing.
 
 use std::future::Future;
 

@@ -1,5 +1,5 @@
-//! The beginnings of an archive's suite: a game's declarations, rows, and commits. It asks nothing of an archive but that
-//! a commit is done.
+//! The beginnings of an archive's suite: a game's declarations, rows, and commits. It asks nothing of an archive but
+//! that a commit is done.
 
 use bytes::Bytes;
 use everhold_core::durability::archive::{

@@ -283,6 +283,25 @@ fn commit_that_is_refused_is_made_anew_after_another_look() {
 }
 
 #[test]
+fn fence_is_raised_again_before_a_look_is_repeated() {
+    let mut rig = Rig::after(None);
+    rig.cut(120, b"state", vec![character(1, 10)]);
+    rig.commit();
+    // The archive went back between part and commit: it has forgotten the parts, and the fence.
+    let damaged = ArchiveError::Corrupt("a part is missing".to_owned());
+    rig.archivist.handle_committed(rig.now, Err(damaged));
+    rig.now += RETRY.0;
+    assert_eq!(rig.poll(), Some(ArchivistCommand::Look));
+    rig.archivist.handle_zone(rig.now, Err(away()));
+    rig.now += 2 * RETRY.0;
+    assert_eq!(rig.poll(), Some(ArchivistCommand::Fence));
+    rig.archivist.handle_fenced(rig.now, Ok(()));
+    assert_eq!(rig.poll(), Some(ArchivistCommand::Look));
+    rig.archivist.handle_zone(rig.now, Ok(Some(archived(None))));
+    assert_eq!(accounts(&rig.commit()), [1]);
+}
+
+#[test]
 fn nothing_is_asked_after_a_newer_owner() {
     let mut rig = Rig::after(None);
     rig.cut(120, b"state", Vec::new());
