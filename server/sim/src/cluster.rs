@@ -24,7 +24,7 @@ use crate::event::{PlayerEvent, ShardInput, SimEvent};
 use crate::fault::{Fault, Plan};
 use crate::mutant::Mutant;
 use crate::player::SimPlayer;
-use crate::services::Breach;
+use crate::services::{Breach, CommitFate};
 use crate::setting::{Flags, RunSetting};
 use crate::shard::{SimShard, SimWorld};
 use crate::store::StoreDump;
@@ -335,6 +335,7 @@ impl SimCluster {
         self.env.services.store.set_full(false);
         self.env.services.store.refuse_parts(false);
         self.env.services.bring_replica_back();
+        self.env.services.commit_fate = CommitFate::Answered;
         for place in 0..self.slots.len() {
             self.slots[place].paused_until = Duration::ZERO;
             self.wake(place);

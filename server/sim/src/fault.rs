@@ -80,6 +80,12 @@ pub enum Fault {
     ArchiveRewinds,
     /// The archive goes back to its first moment.
     ArchiveForgets,
+    /// The archive does commits, and no answer to one arrives, for a while.
+    CommitsUnheard(Duration),
+    /// The archive gets no commits for a while, although it does everything else.
+    CommitsLost(Duration),
+    /// Either ends.
+    CommitsHeard,
 }
 
 /// The faults of a run, each with its time.
@@ -122,8 +128,10 @@ impl Fault {
             Self::Promotion => "promotion",
             Self::ArchiveRewinds => "archive forgets a tail",
             Self::ArchiveForgets => "archive forgets all",
+            Self::CommitsUnheard(_) => "commits without an answer",
+            Self::CommitsLost(_) => "commits that are lost",
             Self::Unblock(..) | Self::Up(_) | Self::Quick(_) | Self::Accept(_) => return None,
-            Self::Room | Self::PartsTaken | Self::ReplicaBack | Self::Remember => return None,
+            Self::Room | Self::PartsTaken | Self::ReplicaBack | Self::Remember | Self::CommitsHeard => return None,
         })
     }
 }
@@ -253,9 +261,11 @@ impl Plan {
                     .0
                     .push((at, Fault::Block(Party::Shard(shard), Party::Archive, lasts))),
                 // It does what it is asked to, and nobody hears of it.
-                6..=8 => self
+                6 => self
                     .0
                     .push((at, Fault::Block(Party::Archive, Party::Shard(shard), lasts))),
+                7 => self.0.push((at, Fault::CommitsUnheard(2 * lasts))),
+                8 => self.0.push((at, Fault::CommitsLost(2 * lasts))),
                 9 => self.0.push((at, Fault::ArchiveRewinds)),
                 10 => self.0.push((at, Fault::ArchiveForgets)),
                 _ => {

@@ -9,6 +9,8 @@ const STORED: &str = "nothing is released before it is stored";
 const LATER: &str = "what was told is in every later state";
 const OWNED: &str = "every zone has an owner";
 const PLAYED: &str = "every player plays";
+const LEDGER: &str = "the ledger has every move up to its zone's commit";
+const SENSELESS: &str = "an owner asks for no commit that an archive refuses";
 
 /// A planted fault. At most one is planted in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,11 +142,14 @@ impl Mutant {
             Self::DivergenceUnseen => (60, &["a divergent zone is found to be one"]),
             Self::SealLost => (40, &["evidence is whole, or absent"]),
             Self::ReplicaUnasked => (100, &["what a replica confirmed outlives a promotion"]),
-            Self::ArchiveUnfenced => (100, &["no write to the archive follows one of a higher epoch"]),
+            Self::ArchiveUnfenced => (
+                60,
+                &["no write to the archive follows one of a higher epoch", SENSELESS],
+            ),
             Self::ArchiveParentSkipped => (60, &["a commit follows the one that it names"]),
-            Self::ArchivedEarly => (10, &["nothing is archived before it is stored"]),
-            Self::ArchiveSilenceIsYes => (60, &["the ledger has every move up to its zone's commit"]),
-            Self::ArchiveSilenceIsNo => (60, &["an archive that answers catches up"]),
+            Self::ArchivedEarly => (40, &["nothing is archived before it is stored", LEDGER]),
+            Self::ArchiveSilenceIsYes => (100, &[LEDGER]),
+            Self::ArchiveSilenceIsNo => (40, &["an archive that answers catches up"]),
         };
         MutantFinding { seeds, invariants }
     }

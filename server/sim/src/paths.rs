@@ -2,7 +2,7 @@
 //! counted. A path that no seed takes any more, and one that is not listed here, fails the pool (`tests/pool.rs`).
 
 /// The paths: of the cluster, and the kinds of faults that strike it.
-pub const PATHS: [&str; 81] = [
+pub const PATHS: [&str; 83] = [
     "a change of the checkpoints' lag",
     "a checkpoint that was given up",
     "a claim that was not made: other rules",
@@ -84,4 +84,6 @@ pub const PATHS: [&str; 81] = [
     "archive forgets all",
     "one-way partition of the archive",
     "slow archive",
+    "commits without an answer",
+    "commits that are lost",
 ];

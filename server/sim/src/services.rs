@@ -41,6 +41,18 @@ pub struct Breach {
     pub detail: String,
 }
 
+/// What becomes of commits on their way to the archive and back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommitFate {
+    /// They are answered.
+    #[default]
+    Answered,
+    /// They are done, and the answers are lost.
+    Unheard,
+    /// They do not arrive.
+    Lost,
+}
+
 /// Store, archive, authority, and books.
 #[derive(Default)]
 pub struct Services {
@@ -54,6 +66,8 @@ pub struct Services {
     pub authority: MemoryAuthority,
     /// The archive.
     pub archive: MemoryArchive,
+    /// What becomes of commits to it.
+    pub commit_fate: CommitFate,
     /// The books by zone.
     books: BTreeMap<ZoneName, ZoneBook>,
     /// The books of the archive by zone.

@@ -64,12 +64,16 @@ fn ticks_and_gate_wait_for_no_archive() {
         }
         compared += 1;
         let held = |outcome: &Outcome| outcome.paths.get("a tick that was held").copied().unwrap_or_default();
-        assert!(held(&gone) <= held(&there), "seed {seed}");
+        assert!(held(&there) > 0 || held(&gone) == 0, "seed {seed}");
         let zones = |outcome: &Outcome| outcome.ticks.keys().cloned().collect::<Vec<_>>();
         assert_eq!(zones(&there), zones(&gone), "seed {seed}");
-        for (zone, (tick, told)) in gone.ticks {
-            let (other, other_told) = there.ticks[&zone];
-            assert_eq!(tick, other, "seed {seed}, {zone}");
+        for (zone, &(tick, told)) in &gone.ticks {
+            let (other, other_told) = there.ticks[zone];
+            // A store that is far away holds some, whatever the archive does.
+            assert!(
+                tick.0 + 1 + held(&gone) >= other.0,
+                "seed {seed}, {zone}: {tick} and {other}"
+            );
             // The store's own delays differ, because fewer bases are cut: of each a second, and one when it is far.
             assert!(
                 told.0.abs_diff(other_told.0) <= 60,

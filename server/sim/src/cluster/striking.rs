@@ -11,6 +11,7 @@ use crate::env::Env;
 use crate::event::{ShardInput, SimEvent, SimRequest};
 use crate::fault::Fault;
 use crate::links::Party;
+use crate::services::CommitFate;
 use crate::setting::draw_below;
 use crate::shard::SimShard;
 use crate::store::{MemoryStore, StoredKind, StoredPlace};
@@ -100,6 +101,15 @@ impl SimCluster {
                 }
             }
             Fault::ArchiveForgets => self.env.services.rewind_archive(None),
+            Fault::CommitsUnheard(wait) => {
+                self.env.services.commit_fate = CommitFate::Unheard;
+                self.env.after(wait, SimEvent::Fault(Fault::CommitsHeard));
+            }
+            Fault::CommitsLost(wait) => {
+                self.env.services.commit_fate = CommitFate::Lost;
+                self.env.after(wait, SimEvent::Fault(Fault::CommitsHeard));
+            }
+            Fault::CommitsHeard => self.env.services.commit_fate = CommitFate::Answered,
             link => self.strike_link(link),
         }
     }

@@ -35,6 +35,8 @@ pub(super) struct ArchiveBook {
     has_gone_back: bool,
     /// Whether the zone's rows are not compared any more: see [`super::excuses`].
     pub(super) is_confused: bool,
+    /// Epochs that the archive had seen of another owner when they began.
+    pub(super) shut_out: BTreeSet<Epoch>,
 }
 
 /// What a history's moves add up to for one account.
@@ -149,7 +151,10 @@ impl Services {
         let is_shut_out = self.is_shut_out(tenure);
         let book = self.archive_book(&tenure.zone);
         book.moves.retain(|stamp, _| stamp.epoch < tenure.epoch());
-        book.is_confused |= is_shut_out;
+        if is_shut_out {
+            book.is_confused = true;
+            book.shut_out.insert(tenure.epoch());
+        }
     }
 
     /// Has the archive go back to a backup; `None`: to its first moment. What it forgets, no one can tell it again.

@@ -39,13 +39,16 @@ impl Services {
         self.archive_book(zone).is_confused |= !is_kept;
     }
 
-    /// Whether the archive has seen an epoch of the zone that shuts this owner out: its claim did not ask the archive.
+    /// Whether the archive has seen, or had, an epoch of the zone that shuts this owner out: its claim did not ask it.
     /// If store and authority forgot the zone, its epochs begin anew, and ticks of two owners have one name.
     #[must_use]
     pub fn is_shut_out(&self, tenure: &Tenure) -> bool {
         let zone = self.archive.zone(&tenure.zone, None).ok().flatten();
         let fence = zone.map(|zone| zone.fence);
-        fence.is_some_and(|fence| fence.0 >= tenure.epoch() && fence != (tenure.epoch(), tenure.grant.nonce()))
+        let book = self.archived.get(&tenure.zone);
+        let was_shut_out = book.is_some_and(|book| book.shut_out.contains(&tenure.epoch()));
+        was_shut_out
+            || fence.is_some_and(|fence| fence.0 >= tenure.epoch() && fence != (tenure.epoch(), tenure.grant.nonce()))
     }
 }
 

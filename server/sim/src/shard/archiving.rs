@@ -13,7 +13,7 @@ use crate::env::Env;
 use crate::event::ShardInput;
 use crate::links::Party;
 use crate::mutant::Mutant;
-use crate::services::Services;
+use crate::services::{CommitFate, Services};
 
 /// An archive that takes longer for a fence, a look, or a part does not answer. A run is short: a driver waits longer.
 const ARCHIVE_ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -95,7 +95,19 @@ impl SimShard {
         let number = self.number();
         self.questions.0.insert(number, (tenure.clone(), question));
         self.request(env, (Party::Archive, Some(number)), move |services| {
-            ShardInput::Archived(number, operation(services))
+            let fate = if question == Question::Commit {
+                services.commit_fate
+            } else {
+                CommitFate::Answered
+            };
+            if fate == CommitFate::Lost {
+                return ShardInput::Nothing;
+            }
+            let answer = operation(services);
+            if fate == CommitFate::Unheard {
+                return ShardInput::Nothing;
+            }
+            ShardInput::Archived(number, answer)
         });
         let within = if question == Question::Commit {
             COMMIT_ANSWER_MAX

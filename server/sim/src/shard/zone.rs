@@ -9,6 +9,8 @@ use std::time::Duration;
 use everhold_core::cluster::Hosted as HostedEntry;
 use everhold_core::durability::adoption::Start;
 use everhold_core::durability::archivist::{ArchivistConfig, CutFacts};
+use everhold_core::durability::journal::Journal;
+use everhold_core::durability::store::CheckpointHead;
 use everhold_core::durability::{Pipeline, PipelineCommand, PipelineConfig, PipelineTick};
 use everhold_core::egress::Egress;
 use everhold_core::ingress::AttachToken;
@@ -177,24 +179,13 @@ impl SimShard {
             view: ViewConfig::default(),
             durability: self.world.durability,
         };
-        let world = &self.world;
-        let config = PipelineConfig::new(world.durability, world.checkpoint_ticks, world.tick_hz);
-        let acknowledged = journal.acknowledged().tick;
-        let mut pipeline = Pipeline::new(config, journal, &chain);
-        if let Some(interval_ticks) = world.archive_interval {
-            pipeline = pipeline.with_archive(ArchivistConfig {
-                zone: tenure.zone.clone(),
-                interval_ticks,
-                tick_hz: world.tick_hz,
-            });
-        }
         granted.lease.with(|lease| lease.handle_tick(env.now));
         let hosted = SimZone {
             lease: granted.lease,
             clock: TickClock::new(self.world.tick_hz, None, env.instant()),
             inbox: VecDeque::new(),
             orders: VecDeque::new(),
-            acknowledged,
+            acknowledged: journal.acknowledged().tick,
             egress: Egress::new(tenure.zone.clone(), self.world.tick_hz).rewound(rewound_ticks),
             residents: Residents::of(&mut zone),
             probe: zone.probe(),
@@ -203,7 +194,7 @@ impl SimShard {
             stalled_until: None,
             last_tick: zone.tick(),
             ticks: Some(TickLoop::new(zone, &ticks_start)),
-            pipeline,
+            pipeline: self.pipeline(&tenure, journal, &chain),
             tenure: tenure.clone(),
         };
         let hosted = self
@@ -221,6 +212,21 @@ impl SimShard {
         self.schedule(env, PipelineConfig::TURN_EVERY, ShardInput::Pulse(tenure));
         self.drive_routing(env);
         self.drive_holder(env);
+    }
+
+    /// Makes the pipeline of a zone, with an archivist if there is an archive.
+    fn pipeline(&self, tenure: &Tenure, journal: Journal, chain: &[CheckpointHead]) -> Pipeline<Datagrams, Outputs> {
+        let world = &self.world;
+        let config = PipelineConfig::new(world.durability, world.checkpoint_ticks, world.tick_hz);
+        let pipeline = Pipeline::new(config, journal, chain);
+        let Some(interval_ticks) = world.archive_interval else {
+            return pipeline;
+        };
+        pipeline.with_archive(ArchivistConfig {
+            zone: tenure.zone.clone(),
+            interval_ticks,
+            tick_hz: world.tick_hz,
+        })
     }
 
     /// Wedges a zone: its tick does not end any more.
