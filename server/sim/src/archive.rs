@@ -19,7 +19,7 @@ use everhold_core::ownership::{Grant, Tenure};
 use everhold_core::zone::archive_schema::ArchiveSchema;
 use everhold_protocol::{Account, ZoneName};
 
-use self::characters::{Characters, Obstacle};
+use self::characters::{Characters, Hindrance};
 pub use self::looking::{ArchiveUsage, ShelvedMove};
 use self::zone::ZoneShelf;
 use crate::mutant::Mutant;
@@ -118,8 +118,8 @@ impl MemoryArchive {
         for row in &commit.characters {
             match self.data.characters.put(writer, row, commit.wall) {
                 None => {}
-                Some(Obstacle::Newer) => report.superseded.push(row.account),
-                Some(Obstacle::Name) => report.names_taken.push(row.account),
+                Some(Hindrance::Newer) => report.superseded.push(row.account),
+                Some(Hindrance::Name) => report.names_taken.push(row.account),
             }
         }
         Ok(CommitAnswer::Done(report))
@@ -214,7 +214,7 @@ impl MemoryArchive {
     }
 }
 
-/// Faults.
+/// Faults of an archive.
 impl MemoryArchive {
     /// Plants a mutant. The archive answers as before unless it stands here.
     pub const fn plant(&mut self, mutant: Option<Mutant>) {

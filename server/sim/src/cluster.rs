@@ -73,8 +73,9 @@ pub struct Outcome {
     pub story: Vec<String>,
     /// A hash of the history.
     pub history: u64,
-    /// The last tick of each zone that is hosted at the end, and the last of which clients were told.
-    pub ticks: BTreeMap<ZoneName, (Tick, Tick)>,
+    /// The last tick of each zone that is hosted at the end, the last of which clients were told, and the time for
+    /// which it is hosted.
+    pub ticks: BTreeMap<ZoneName, (Tick, Tick, Duration)>,
 }
 
 /// A place for a shard: a process, or none while it is dead.
@@ -116,6 +117,7 @@ impl SimCluster {
         plan.draw_promotion(&setting, &mut chance);
         let mut chance = SplitMix64::new(options.seed.rotate_left(8));
         setting.draw_archive(&mut chance);
+        setting.has_archive &= options.mutant.is_none_or(Mutant::is_of_archive);
         plan.draw_archive(&setting, &mut chance);
         let plan = options.plan.clone().unwrap_or(plan);
         let (ttl, healed_at) = (setting.longest_ttl(), setting.begin + setting.span);
@@ -131,7 +133,9 @@ impl SimCluster {
         cluster.check_liveness();
         let told = |zone: &ZoneName| cluster.env.services.told(zone).unwrap_or_default();
         let hosted = cluster.shards().flat_map(SimShard::ticks);
-        let ticks = hosted.map(|(zone, tick)| (zone.clone(), (tick, told(zone)))).collect();
+        let now = cluster.env.now;
+        let ticks = hosted.map(|(zone, tick, since)| (zone.clone(), (tick, told(zone), now - since)));
+        let ticks = ticks.collect();
         let Env {
             services,
             paths,

@@ -122,6 +122,20 @@ impl Mutant {
         }
     }
 
+    /// Whether it stands at the archive. The others are looked for in runs without one: its bases come between what is
+    /// wrong and what would show it.
+    #[must_use]
+    pub const fn is_of_archive(self) -> bool {
+        matches!(
+            self,
+            Self::ArchiveUnfenced
+                | Self::ArchiveParentSkipped
+                | Self::ArchivedEarly
+                | Self::ArchiveSilenceIsYes
+                | Self::ArchiveSilenceIsNo
+        )
+    }
+
     /// Returns how the mutant is found.
     #[must_use]
     pub const fn finding(self) -> MutantFinding {
@@ -148,7 +162,7 @@ impl Mutant {
             ),
             Self::ArchiveParentSkipped => (60, &["a commit follows the one that it names"]),
             Self::ArchivedEarly => (40, &["nothing is archived before it is stored", LEDGER]),
-            Self::ArchiveSilenceIsYes => (100, &[LEDGER]),
+            Self::ArchiveSilenceIsYes => (260, &[LEDGER]),
             Self::ArchiveSilenceIsNo => (40, &["an archive that answers catches up"]),
         };
         MutantFinding { seeds, invariants }

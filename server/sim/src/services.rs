@@ -41,7 +41,7 @@ pub struct Breach {
     pub detail: String,
 }
 
-/// What becomes of commits on their way to the archive and back.
+/// The fate of commits on their way to the archive and back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CommitFate {
     /// They are answered.
@@ -66,7 +66,7 @@ pub struct Services {
     pub authority: MemoryAuthority,
     /// The archive.
     pub archive: MemoryArchive,
-    /// What becomes of commits to it.
+    /// The fate of commits to it.
     pub commit_fate: CommitFate,
     /// The books by zone.
     books: BTreeMap<ZoneName, ZoneBook>,

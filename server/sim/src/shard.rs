@@ -256,9 +256,10 @@ impl SimShard {
         self.local.zones.values().map(|zone| &zone.tenure)
     }
 
-    /// Returns the last tick of each zone that it hosts.
-    pub fn ticks(&self) -> impl Iterator<Item = (&ZoneName, Tick)> {
-        self.local.zones.iter().map(|(zone, hosted)| (zone, hosted.tick()))
+    /// Returns the last tick of each zone that it hosts, and since when it does.
+    pub fn ticks(&self) -> impl Iterator<Item = (&ZoneName, Tick, Duration)> {
+        let zones = self.local.zones.iter();
+        zones.map(|(zone, hosted)| (zone, hosted.tick(), hosted.since))
     }
 
     /// Returns the process's nonce.

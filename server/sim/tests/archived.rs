@@ -1,5 +1,5 @@
-//! The books of the archive: what an archive lacks, has of another history, or has too early is found; and what nobody
-//! can help is not.
+//! The books of the archive: what an archive lacks, has of another history, or has too early is found; and nothing
+//! that cannot be helped.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use everhold_core::durability::archive::{
@@ -85,7 +85,7 @@ impl Owned {
             value: 1,
             thing: Some(EntityId(tick)),
             amount: 1,
-            ..wealth.clone()
+            ..wealth
         };
         self.services.note_moves(&self.owner, Tick(tick), &[wealth, thing]);
     }
@@ -189,17 +189,17 @@ fn commit_of_a_tick_that_is_not_stored_is_found() {
 
 #[test]
 fn moves_that_are_lacking_and_characters_without_them_are_found() {
-    let table: [(i64, &[u64], &[u64], &[&str]); 4] = [
-        (10, &[6], &[2, 6], &[]),
-        (10, &[], &[2, 6], &[LACKING]),
-        (9, &[6], &[2, 6], &[UNEQUAL]),
-        (10, &[6], &[2], &[UNEQUAL]),
+    let table = [
+        (10, vec![6], vec![2, 6], vec![]),
+        (10, vec![], vec![2, 6], vec![LACKING]),
+        (9, vec![6], vec![2, 6], vec![UNEQUAL]),
+        (10, vec![6], vec![2], vec![UNEQUAL]),
     ];
     for (wealth, rows, things, broken) in table {
         let mut owned = committed();
         owned.store(8);
         owned.gain(6, 1, 5);
-        let second = owned.commit(8, wealth, (rows, things));
+        let second = owned.commit(8, wealth, (&rows, &things));
         assert_eq!(owned.put(&second), broken, "{wealth} {rows:?} {things:?}");
     }
 }

@@ -65,20 +65,13 @@ fn ticks_and_gate_wait_for_no_archive() {
         compared += 1;
         let held = |outcome: &Outcome| outcome.paths.get("a tick that was held").copied().unwrap_or_default();
         assert!(held(&there) > 0 || held(&gone) == 0, "seed {seed}");
-        let zones = |outcome: &Outcome| outcome.ticks.keys().cloned().collect::<Vec<_>>();
-        assert_eq!(zones(&there), zones(&gone), "seed {seed}");
-        for (zone, &(tick, told)) in &gone.ticks {
-            let (other, other_told) = there.ticks[zone];
-            // A store that is far away holds some, whatever the archive does.
-            assert!(
-                tick.0 + 1 + held(&gone) >= other.0,
-                "seed {seed}, {zone}: {tick} and {other}"
-            );
-            // The store's own delays differ, because fewer bases are cut: of each a second, and one when it is far.
-            assert!(
-                told.0.abs_diff(other_told.0) <= 60,
-                "seed {seed}, {zone}: {told} and {other_told}"
-            );
+        for (zone, (tick, told, lasted)) in &gone.ticks {
+            // A run of leases of a minute and a half is long, and its ticks are slow.
+            let hz = if *lasted > Duration::from_secs(300) { 5 } else { 20 };
+            let due = lasted.as_secs() * hz;
+            assert!(tick.0 + 2 + held(&gone) >= due, "seed {seed}, {zone}: {tick} of {due}");
+            // A store that is far away confirms a tick two seconds later.
+            assert!(told.0 + 60 >= tick.0, "seed {seed}, {zone}: {told} of {tick}");
         }
     }
     assert!(compared > 8, "half of the runs have an archive: {compared}");

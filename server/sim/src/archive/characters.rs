@@ -17,7 +17,7 @@ pub(super) type Writer<'a> = Option<(&'a ZoneName, DataStamp)>;
 
 /// The reason why a character is not written as it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Obstacle {
+pub(super) enum Hindrance {
     /// A newer row stands.
     Newer,
     /// Another account has the name; all else is written.
@@ -71,12 +71,12 @@ impl Characters {
     }
 
     /// Writes a character, unless a newer row stands.
-    pub(super) fn put(&mut self, writer: Writer<'_>, row: &CharacterRow, wall: WallMs) -> Option<Obstacle> {
+    pub(super) fn put(&mut self, writer: Writer<'_>, row: &CharacterRow, wall: WallMs) -> Option<Hindrance> {
         let account = row.account.0.cast_signed();
         let before = self.accounts.remove(&account);
         if let Some(stands) = before.as_ref().filter(|stands| !stands.gives_way(writer, row)) {
             self.accounts.insert(account, stands.clone());
-            return Some(Obstacle::Newer);
+            return Some(Hindrance::Newer);
         }
         let (belongings, name) = before.map_or_else(Default::default, |before| (before.belongings, before.name));
         let of = |belonging: &Belonging| (belonging.id, belonging.clone());
@@ -92,7 +92,7 @@ impl Characters {
         };
         self.accounts.insert(account, shelved);
         match &row.name {
-            Some(name) if !self.put_name(row.account, name) => Some(Obstacle::Name),
+            Some(name) if !self.put_name(row.account, name) => Some(Hindrance::Name),
             _ => None,
         }
     }

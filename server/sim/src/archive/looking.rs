@@ -20,7 +20,7 @@ pub struct ShelvedMove<'a> {
 /// The size of what an archive has of a zone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ArchiveUsage {
-    /// Blobs.
+    /// The number of blobs.
     pub blobs: usize,
     /// Parts of blobs, strays among them.
     pub parts: usize,

@@ -39,7 +39,7 @@ pub(super) struct ArchiveBook {
     pub(super) shut_out: BTreeSet<Epoch>,
 }
 
-/// What a history's moves add up to for one account.
+/// The sum of a history's moves for one account.
 #[derive(Default, PartialEq, Eq, Debug)]
 struct Balance {
     /// By kind of value, without things.
@@ -126,7 +126,7 @@ impl Services {
         }
         self.excuse(zone, commit);
         let moves = self.archive_book(zone).moves.len();
-        let is_compared = moves < COMPARED_MOVES_MAX || commit.mark.number % COMPARED_EVERY == 0;
+        let is_compared = moves < COMPARED_MOVES_MAX || commit.mark.number.is_multiple_of(COMPARED_EVERY);
         // Those before the one with the blob hold a part of the rows.
         if commit.blob.is_some() && is_compared {
             self.compare_archive(zone);
@@ -134,7 +134,7 @@ impl Services {
     }
 }
 
-/// What the books are told.
+/// Notes in the books.
 impl Services {
     /// Notes the moves of value of a tick that an owner did.
     pub fn note_moves(&mut self, tenure: &Tenure, tick: Tick, moves: &[ValueMove]) {

@@ -1,5 +1,5 @@
-//! What the books of the archive excuse, because the machines cannot help it yet. Each excuse goes with the fault that
-//! it is for; nothing else of the books depends on them.
+//! The excuses in the books of the archive, for what the machines cannot help yet. Each goes with the fault that it is
+//! for; nothing else of the books depends on them.
 
 use everhold_core::durability::archive::{ArchiveCommit, ArchivedCharacter};
 use everhold_core::ownership::{DataStamp, Tenure};
