@@ -145,7 +145,7 @@ fn routing_config(world: &SimWorld) -> RoutingConfig {
     RoutingConfig {
         tick_hz: world.tick_hz,
         players_max: 1_000,
-        has_archive: false,
+        has_archive: world.archive_interval.is_some(),
     }
 }
 

@@ -6,7 +6,6 @@ use everhold_protocol::{Epoch, RefusalCode};
 use everhold_testing::player::{OldConnections, Player};
 use everhold_testing::postgres::{Disk, PostgresServer};
 use everhold_testing::redis::Persistence;
-use rustix::process::Signal;
 
 use crate::visitor::{Visitor, resume};
 use crate::world::{PATIENCE, World, meadow};

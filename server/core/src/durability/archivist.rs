@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 
-pub use self::batch::{CutCharacter, CutFacts};
 use self::batch::{Batch, FactsHash, ZoneCut};
+pub use self::batch::{CutCharacter, CutFacts};
 use super::archive::{ArchiveCommit, ArchiveError, ArchivedZone, CommitAnswer, CommitMark, CommitReport, LedgerRow};
 use super::lag::{Lag, LagConfig, LagState};
 use super::pending_moves::{PendingMoves, section};

@@ -35,6 +35,8 @@ pub(super) struct Shelved {
     wall: WallMs,
     is_deleted: bool,
     pub(super) payload: Option<Payload>,
+    /// The payload before, of an earlier generation.
+    last_payload: Option<Payload>,
     pub(super) belongings: BTreeMap<u64, Belonging>,
     pub(super) name: Option<String>,
 }
@@ -78,7 +80,8 @@ impl Characters {
             self.accounts.insert(account, stands.clone());
             return Some(Hindrance::Newer);
         }
-        let (belongings, name) = before.map_or_else(Default::default, |before| (before.belongings, before.name));
+        let before = before.map(|before| (before.belongings, before.name, before.payload.or(before.last_payload)));
+        let (belongings, name, last_payload) = before.unwrap_or_default();
         let of = |belonging: &Belonging| (belonging.id, belonging.clone());
         let given = row.belongings.as_ref().map(|given| given.iter().map(of).collect());
         let shelved = Shelved {
@@ -87,6 +90,7 @@ impl Characters {
             wall,
             is_deleted: false,
             payload: row.payload.clone().map(|payload| (checksum(&payload), Some(payload))),
+            last_payload,
             belongings: given.unwrap_or(belongings),
             name,
         };
@@ -146,10 +150,16 @@ impl Characters {
         shelved.row.generation = generation;
         shelved.is_deleted = true;
         (shelved.payload, shelved.name, shelved.stamp) = (None, None, None);
+        shelved.last_payload = None;
         shelved.belongings.clear();
         self.names.retain(|_, by| *by != account);
         (DeletionAnswer::Deleted, true)
     }
+}
+
+/// Returns the bytes of a payload, if they are what was written.
+fn whole((kept, bytes): &Payload) -> Option<Bytes> {
+    bytes.clone().filter(|bytes| checksum(bytes) == *kept)
 }
 
 impl Shelved {
@@ -189,6 +199,11 @@ impl Shelved {
             generation,
             place: self.zone().cloned().map_or(CharacterPlace::Rest, CharacterPlace::Zone),
             name: self.name.clone(),
+            last_payload: self
+                .last_payload
+                .as_ref()
+                .filter(|_| payload == ArchivedPayload::Absent)
+                .and_then(whole),
             payload,
             columns: self.row.columns.clone(),
             stamp: self.stamp,

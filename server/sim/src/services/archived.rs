@@ -5,9 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use everhold_core::cluster::routing::AccountReply;
 use everhold_core::durability::archive::{
-    ArchiveCommit, ArchiveError, ArchivedAccount, ArchivedCharacter, ColumnValue, CommitAnswer, CommitMark, LedgerRow,
+    AccountAnswer, ArchiveCommit, ArchiveError, ArchivedAccount, ArchivedCharacter, ColumnValue, CommitAnswer,
+    CommitMark, LedgerRow,
 };
+use everhold_core::durability::archive::{CharacterRow, WallMs};
 use everhold_core::limits::ARCHIVE_PAGE_ROWS_MAX;
 use everhold_core::ownership::{DataStamp, Tenure};
 use everhold_core::zone::ValueMove;
@@ -56,6 +59,16 @@ impl ArchiveBook {
 
 /// Writes, with the checks that belong to them.
 impl Services {
+    /// Reserves an account for a zone.
+    pub fn reserve_account(&mut self, account: Account, generation: u64, zone: ZoneName) -> AccountReply {
+        let row = CharacterRow::reserved(account, generation, zone, self.archive.schema());
+        match self.archive.put_account(&row, WallMs(0)) {
+            Ok(AccountAnswer::Stored) => AccountReply::Reserved,
+            Ok(AccountAnswer::Newer { .. } | AccountAnswer::NameTaken { .. }) => AccountReply::Taken,
+            Err(error) => AccountReply::of_archive_error(&error),
+        }
+    }
+
     /// Raises a zone's fence in the archive.
     pub fn fence_archive(&mut self, tenure: &Tenure) -> Result<(), ArchiveError> {
         let fenced = self.archive.fence(tenure);

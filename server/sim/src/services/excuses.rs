@@ -53,9 +53,9 @@ impl Services {
 }
 
 /// Whether a character of which a history knows nothing was born in ticks that are taken back: no commit names it any
-/// more, and its row stays.
+/// more, and its row stays. Or it is not born at all: its account is reserved.
 pub(super) fn is_left_behind(character: &ArchivedCharacter, history: &[(Epoch, Tick, Tick)]) -> bool {
-    character.stamp.is_some_and(|stamp| !is_within(history, stamp))
+    character.stamp.is_none_or(|stamp| !is_within(history, stamp))
 }
 
 /// Whether a tick is in a history.

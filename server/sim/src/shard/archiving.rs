@@ -179,6 +179,7 @@ pub(super) fn note_news(env: &mut Env, tenure: &Tenure, news: &ArchivistNotice) 
         ArchivistNotice::Failed(..)
         | ArchivistNotice::Reported(_)
         | ArchivistNotice::Moved(_)
+        | ArchivistNotice::LagChanged(..)
         | ArchivistNotice::Merged(_) => {}
     }
 }

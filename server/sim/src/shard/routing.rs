@@ -183,7 +183,11 @@ impl SimShard {
     pub(super) fn ask_account(&mut self, env: &mut Env, (conn, account): (AttachToken, Account), query: AccountQuery) {
         let number = self.number();
         self.homes.insert(number, conn);
-        self.request(env, (Party::Store, Some(number)), move |services| {
+        let party = match &query {
+            AccountQuery::Record | AccountQuery::SetHome(_) => Party::Store,
+            AccountQuery::Archived | AccountQuery::Reserve { .. } => Party::Archive,
+        };
+        self.request(env, (party, Some(number)), move |services| {
             let reply = match &query {
                 AccountQuery::Record => AccountReply::Record(services.store.record(account)),
                 AccountQuery::SetHome(home) => {
@@ -191,7 +195,10 @@ impl SimShard {
                     let set = services.confirmed(set).map(AccountReply::HomeIs);
                     set.unwrap_or_else(|error| AccountReply::of_store_error(&error))
                 }
-                AccountQuery::Archived | AccountQuery::Reserve { .. } => unreachable!("this world has no archive"),
+                AccountQuery::Archived => AccountReply::Archived(services.archive.account(account).map(Box::new)),
+                AccountQuery::Reserve { zone, generation } => {
+                    services.reserve_account(account, *generation, zone.clone())
+                }
             };
             ShardInput::Account(number, reply)
         });

@@ -10,6 +10,7 @@ use everhold_core::cluster::Hosted as HostedEntry;
 use everhold_core::durability::adoption::Start;
 use everhold_core::durability::archivist::{ArchivistConfig, CutFacts};
 use everhold_core::durability::journal::Journal;
+use everhold_core::durability::pending_moves::PendingMoves;
 use everhold_core::durability::store::CheckpointHead;
 use everhold_core::durability::{Pipeline, PipelineCommand, PipelineConfig, PipelineTick};
 use everhold_core::egress::Egress;
@@ -166,8 +167,8 @@ impl SimShard {
             journal,
             chain,
             quarantine,
+            moves,
             rewound_ticks,
-            ..
         } = start;
         let tenure = granted.tenure;
         env.services.note_rules(&tenure, self.tag);
@@ -194,7 +195,7 @@ impl SimShard {
             stalled_until: None,
             last_tick: zone.tick(),
             ticks: Some(TickLoop::new(zone, &ticks_start)),
-            pipeline: self.pipeline(&tenure, journal, &chain),
+            pipeline: self.pipeline(&tenure, (journal, moves), &chain),
             tenure: tenure.clone(),
         };
         let hosted = self
@@ -215,18 +216,24 @@ impl SimShard {
     }
 
     /// Makes the pipeline of a zone, with an archivist if there is an archive.
-    fn pipeline(&self, tenure: &Tenure, journal: Journal, chain: &[CheckpointHead]) -> Pipeline<Datagrams, Outputs> {
+    fn pipeline(
+        &self,
+        tenure: &Tenure,
+        (journal, moves): (Journal, PendingMoves),
+        chain: &[CheckpointHead],
+    ) -> Pipeline<Datagrams, Outputs> {
         let world = &self.world;
         let config = PipelineConfig::new(world.durability, world.checkpoint_ticks, world.tick_hz);
         let pipeline = Pipeline::new(config, journal, chain);
         let Some(interval_ticks) = world.archive_interval else {
             return pipeline;
         };
-        pipeline.with_archive(ArchivistConfig {
+        let archivist = ArchivistConfig {
             zone: tenure.zone.clone(),
             interval_ticks,
             tick_hz: world.tick_hz,
-        })
+        };
+        pipeline.with_archive(archivist, moves)
     }
 
     /// Wedges a zone: its tick does not end any more.
