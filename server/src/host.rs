@@ -31,6 +31,7 @@ use std::time::Duration;
 use everhold_core::cluster::HomeStore;
 use everhold_core::durability::adoption::Start;
 use everhold_core::durability::gate::Durability;
+use everhold_core::durability::rules_store::{RulesStore, WorldFile};
 use everhold_core::durability::store::{Position, ZoneStore};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::egress::Egress;
@@ -232,6 +233,8 @@ pub struct ArchiveService {
 pub struct HostServices {
     /// The store of records and checkpoints.
     pub store: Arc<dyn ZoneStore>,
+    /// The store of world files, and the file of the zone's rules: it is kept there as long as the zone's data needs it.
+    pub world_file: (Arc<dyn RulesStore>, Arc<WorldFile>),
     /// The store in which the homes of characters are written anew if they are lost.
     pub homes: Arc<dyn HomeStore>,
     /// The database that the zone is written behind into, if there is one.

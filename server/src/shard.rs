@@ -4,6 +4,7 @@ mod entering;
 mod hosting;
 mod settling;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -24,7 +25,7 @@ use tokio::sync::{Semaphore, mpsc};
 use self::entering::{enter_world, random_nonce, take_address};
 use self::hosting::Hosting;
 use self::settling::settle_rules;
-pub use self::settling::{drop_other_files, world_file, zones_at_rest};
+pub use self::settling::{drop_other_files, keep_forgotten, kept_rules, world_file, zones_at_rest};
 use crate::config::{ArchiveConfig, Config};
 use crate::guardian::GuardianLink;
 use crate::host::ArchiveService;
@@ -85,6 +86,7 @@ impl Shard {
         })
         .context("start the lease keeper")?;
         let hosting = Arc::new(Hosting {
+            files: Mutex::new(HashMap::from([(file.rules.id, Arc::new(file))])),
             config,
             rules,
             store,

@@ -32,5 +32,5 @@ pub use journal::{Journal, JournalEvent, RingFull, StopReason};
 pub use lag::{LagConfig, LagState};
 pub use pipeline::{Pipeline, PipelineCommand, PipelineConfig, PipelineNotice, PipelineTick};
 pub use record::{Record, RecordError};
-pub use replay::{ReplayError, ReplayPlan, Replayed, plan, replay};
+pub use replay::{ReplayError, ReplayPlan, Replayed, plan, ran_under, replay};
 pub use suspended::{Surrender, SuspendedZone};

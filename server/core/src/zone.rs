@@ -57,7 +57,7 @@ pub use restore::{CaptureTitle, RestoreError};
 pub use scene::{Scene, SceneSession};
 
 use crate::ingress::Input;
-use crate::ownership::RulesId;
+use crate::ownership::{RulesId, RulesStamp};
 use capture::Captor;
 use declare::Built;
 use game::Terms;
@@ -87,6 +87,7 @@ pub struct Zone {
     game: Box<dyn GameZone>,
     sessions: QueryState<&'static Session>,
     declared: Vec<Declared>,
+    rules: RulesStamp,
     probe: Arc<Probe>,
     /// Set while a step runs: a panic leaves it set, and then the World is half-stepped for good.
     poisoned: bool,
@@ -154,6 +155,7 @@ impl Zone {
             game,
             sessions,
             declared,
+            rules: config.rules(),
             probe: Arc::default(),
             poisoned: false,
         })
@@ -224,6 +226,18 @@ impl Zone {
     #[must_use]
     pub fn rules_id(&self) -> RulesId {
         self.world.resource::<Clock>().rules_id
+    }
+
+    /// Returns the rules that the zone has, and that an epoch which begins now runs.
+    #[must_use]
+    pub const fn rules(&self) -> RulesStamp {
+        self.rules
+    }
+
+    /// Returns the ticks per second that those rules are for.
+    #[must_use]
+    pub fn tick_hz(&self) -> u16 {
+        self.world.resource::<Terms>().tick_hz
     }
 
     /// The epoch of the last `EpochStart`; 0 before the first.

@@ -18,7 +18,7 @@ use everhold_protocol::ZoneName;
 
 use super::history::{CodedError, LocalWorld};
 use super::store::StoreArguments;
-use crate::shard::{drop_other_files, world_file, zones_at_rest};
+use crate::shard::{drop_other_files, kept_rules, world_file, zones_at_rest};
 use crate::stores;
 
 /// A Redis that does not answer a person within this time is not there.
@@ -100,9 +100,10 @@ impl RulesPlan {
         let storage = stores::open_storage(&places.store, None).await?;
         let file = world_file(&book, tick_hz);
         let rest = zones_at_rest(authority.as_ref(), storage.zones.as_ref()).await?;
+        let kept = kept_rules(storage.rules.as_ref()).await?;
         let has = |zone: &ZoneName| book.zone(zone).is_some();
         let outlook = |zone: ZoneAtRest| {
-            let outlook = Outlook::of(&file.rules, zone.state, has(&zone.zone));
+            let outlook = Outlook::of(&file.rules, zone.state, has(&zone.zone), &kept);
             (zone, outlook)
         };
         let mut zones: Vec<_> = rest.into_iter().map(outlook).collect();
@@ -196,7 +197,8 @@ impl RulesPlan {
             let error = "nothing is changed: somebody else changed the world's rules meanwhile; look again";
             return Err(CodedError::new("changed_meanwhile", error).into());
         }
-        drop_other_files(self.rules.as_ref(), [self.wanted, now]).await?;
+        let zones: Vec<ZoneAtRest> = self.zones.iter().map(|(zone, _)| zone.clone()).collect();
+        drop_other_files(self.rules.as_ref(), [self.wanted, now], &zones).await?;
         super::print(format_args!(
             "the world is to run the rules {} from now on",
             short(ours)

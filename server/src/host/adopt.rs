@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use everhold_core::durability::adoption::{
-    ANSWER_MAX, AdoptError, Adoption, AdoptionCommand, AdoptionNotice, FromMemory, History, Start,
+    ANSWER_MAX, AdoptError, Adoption, AdoptionCommand, AdoptionNotice, FromMemory, History, KeptFile, Start,
 };
 use everhold_core::durability::journal::Journal;
 use everhold_core::durability::pending_moves::PendingMoves;
-use everhold_core::durability::rules_store::RulesStore;
-use everhold_core::durability::store::{Origin, ZoneData, ZoneStore};
+use everhold_core::durability::rules_store::{RulesStore, WorldFile};
+use everhold_core::durability::store::{Origin, StoreError, ZoneData, ZoneStore};
 use everhold_core::durability::suspended::{Surrender, SuspendedZone};
 use everhold_core::durability::{ReplayError, Replayed, plan, replay};
-use everhold_core::ownership::{AdoptionFailure, AdoptionSteps, Tenure};
-use everhold_core::zone::{Zone, ZoneConfig};
+use everhold_core::ownership::{AdoptionFailure, AdoptionSteps, RulesId, Tenure};
+use everhold_core::zone::{Game, Zone, ZoneConfig};
 
 use super::{ArchiveService, LeaseGuard, archived, evidence};
 use crate::deadline::answer;
@@ -68,15 +68,18 @@ impl NotAdopted {
 
 /// Takes the zone over under `tenure`, as its `adoption` says. The replay runs on a thread of its own: the zones that
 /// are hosted already must not feel it. `drop_memory` is called if the zone that the shard has in memory is of no use
-/// any more, `log` for each line of the log.
+/// any more, `log` for each line of the log; `build` makes the game of a world file that the store has kept, if it is
+/// sound.
 pub async fn adopt(
     (store, rules, archive): (Arc<dyn ZoneStore>, Arc<dyn RulesStore>, Option<ArchiveService>),
     (tenure, guard): (&Tenure, &LeaseGuard),
-    config: ZoneConfig,
+    (config, build): (ZoneConfig, impl Fn(&WorldFile) -> Option<Arc<dyn Game>>),
     mut adoption: Adoption,
     (drop_memory, log): (impl Fn(), impl Fn(AdoptionNotice)),
 ) -> Result<Adopted, NotAdopted> {
     let mut turn = None;
+    // With the rules of the kept file.
+    let mut kept_config = None;
     loop {
         let Some(command) = adoption.poll_command(Instant::now(), guard.state()) else {
             let at = adoption.poll_timeout().expect("every command was answered");
@@ -87,7 +90,8 @@ pub async fn adopt(
             AdoptionCommand::Replay(data) => {
                 #[cfg(feature = "testing")]
                 crate::failpoint::reach(crate::failpoint::Failpoint::Replay, &tenure.zone);
-                let (config, steps) = (config.clone(), adoption.steps());
+                let kept = kept_config.as_ref().filter(|_| adoption.runs_kept_rules());
+                let (config, steps) = (kept.unwrap_or(&config).clone(), adoption.steps());
                 let replay = tokio::task::spawn_blocking(|| replay_here(data, config, steps));
                 match while_held(guard, replay).await {
                     Some(Ok(outcome)) => {
@@ -111,6 +115,20 @@ pub async fn adopt(
                 }
                 let asked = archived::ask(service, tenure, &mut adoption, command);
                 let _was_answered = while_held(guard, asked).await;
+            }
+            AdoptionCommand::ReadKept(id) => {
+                let read = while_held(guard, answer(ANSWER_MAX, read_kept(rules.as_ref(), id))).await;
+                if let Some(read) = read {
+                    let file = read.map(|(wanted, file)| {
+                        kept_config = file.as_ref().and_then(|file| kept_zone(file, &config, &build));
+                        KeptFile {
+                            wanted,
+                            says: file.map(|file| file.rules),
+                            is_built: kept_config.is_some(),
+                        }
+                    });
+                    adoption.handle_kept_file(Instant::now(), file);
+                }
             }
             AdoptionCommand::Log(notice) => log(notice),
             AdoptionCommand::DropMemory => drop_memory(),
@@ -181,12 +199,33 @@ async fn ask_store(store: &dyn ZoneStore, tenure: &Tenure, adoption: &mut Adopti
         | AdoptionCommand::FenceArchive
         | AdoptionCommand::ReadBlobPart(..)
         | AdoptionCommand::ReadWanted
+        | AdoptionCommand::ReadKept(_)
         | AdoptionCommand::Log(_)
         | AdoptionCommand::DropMemory
         | AdoptionCommand::Start(..)
         | AdoptionCommand::StartFromMemory(_)
         | AdoptionCommand::Fail(_) => unreachable!("it asks nothing of a zone's data"),
     }
+}
+
+/// Reads which rules the world is to run, and the kept file of these.
+async fn read_kept(rules: &dyn RulesStore, id: RulesId) -> Result<(Option<RulesId>, Option<WorldFile>), StoreError> {
+    let wanted = rules.wanted().await?;
+    Ok((wanted, rules.kept_file(id).await?))
+}
+
+/// Returns the configuration of a zone under a kept world file. `None`: the file does not give the rules that it says.
+fn kept_zone(
+    file: &WorldFile,
+    config: &ZoneConfig,
+    build: impl Fn(&WorldFile) -> Option<Arc<dyn Game>>,
+) -> Option<ZoneConfig> {
+    let kept = ZoneConfig {
+        tick_hz: file.tick_hz,
+        game: build(file)?,
+        ..config.clone()
+    };
+    (kept.rules() == file.rules).then_some(kept)
 }
 
 /// Waits for an answer as long as the lease lasts. `None`: it is over.

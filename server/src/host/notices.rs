@@ -6,7 +6,7 @@ use everhold_core::durability::blame::InquiryNotice;
 use everhold_core::durability::keeping::KeepOutcome;
 use everhold_core::durability::{LagState, PipelineNotice};
 use everhold_core::outage::Lasted;
-use everhold_core::ownership::Tenure;
+use everhold_core::ownership::{RulesTag, Tenure};
 use everhold_core::report::ShardEvent;
 use everhold_protocol::ZoneName;
 
@@ -209,6 +209,12 @@ pub(crate) fn log_adoption(tenure: &Tenure, notice: AdoptionNotice) {
             "the replayed world differs from the one that was recorded: this zone is divergent"
         ),
         AdoptionNotice::Evidence(outcome) => log_evidence(zone, outcome),
+        AdoptionNotice::UnderKeptRules(id) => tracing::warn!(
+            %zone,
+            rules = %RulesTag::new(&id),
+            "the zone ran other rules and was not stopped in good order: it is replayed under the world file that the \
+             store has kept of them, stopped, and then taken over"
+        ),
     }
 }
 

@@ -10,11 +10,12 @@ use everhold_core::durability::blame::Blame;
 use everhold_core::durability::rules_store::RulesStore;
 use everhold_core::durability::store::{StoreError, ZoneStore, ZoneSummary};
 use everhold_core::ownership::holder::command::{
-    Culprit, HolderAnswer, RenewalAnswer, Request, SealedZone, StoreData, StoreFence,
+    Culprit, HolderAnswer, RenewalAnswer, Request, SealedZone, StoreData, StoreFence, UnsealedZone,
 };
 use everhold_core::ownership::{
-    Authority, AuthorityError, KeyFingerprints, LeaseTerms, Membership, Nonce, Renewal, RulesId, Tenure,
+    Authority, AuthorityError, KeyFingerprints, LeaseTerms, Membership, Nonce, Renewal, RulesId, RulesTag, Tenure,
 };
+use everhold_core::zone::{CaptureTitle, RestoreError};
 use everhold_protocol::{Tick, ZoneName};
 
 use super::hosted::HostedZone;
@@ -65,6 +66,7 @@ impl Asker {
             }
             Request::Fence(zone) => self.fence(&zone, max).await,
             Request::Data(zone) => self.data(zone, max).await,
+            Request::Foreign(zone, ran) => self.foreign(zone, ran, max).await,
             Request::Claim { watched, epoch_floor } => {
                 let claim = authority.claim(&watched, self.me, terms, epoch_floor);
                 HolderAnswer::Claimed(answer(max, claim).await)
@@ -120,25 +122,59 @@ impl Asker {
     }
 
     async fn data(&self, zone: ZoneName, max: Option<Duration>) -> HolderAnswer {
-        let asked_at = Instant::now();
-        let summary = match self.summary(&zone, max).await {
-            Ok(Some(summary)) => summary,
-            Ok(None) | Err(StoreError::Lost) => return HolderAnswer::Data(zone, StoreData::Nothing),
-            Err(error) => return HolderAnswer::Data(zone, StoreData::Unknown(error.to_string())),
+        let data = match self.summary(&zone, max).await {
+            Ok(Some(summary)) => summary.data(),
+            Ok(None) | Err(StoreError::Lost) => StoreData::Nothing,
+            Err(error) => StoreData::Unknown(error.to_string()),
+        };
+        HolderAnswer::Data(zone, data)
+    }
+
+    /// Looks up a zone that ran the rules of this tag, and what there is of those.
+    async fn foreign(&self, zone: ZoneName, ran: RulesTag, max: Option<Duration>) -> HolderAnswer {
+        match within(max, self.ask_foreign(&zone, ran)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(StoreError::Lost)) => HolderAnswer::Data(zone, StoreData::Nothing),
+            Ok(Err(error)) => HolderAnswer::Data(zone, StoreData::Unknown(error.to_string())),
+            Err(Silence { .. }) => HolderAnswer::Data(zone, StoreData::Unknown("no answer in time".to_owned())),
+        }
+    }
+
+    async fn ask_foreign(&self, zone: &ZoneName, ran: RulesTag) -> Result<HolderAnswer, StoreError> {
+        let zone = zone.clone();
+        let Some(summary) = self.store.summary(&zone).await? else {
+            return Ok(HolderAnswer::Data(zone, StoreData::Nothing));
         };
         let data = summary.data();
-        let Some(seal) = summary.seal else {
-            return HolderAnswer::Data(zone, data);
-        };
-        match self.wanted(asked_at, max).await {
-            Ok(wanted) => HolderAnswer::Sealed(SealedZone {
+        if let Some(seal) = summary.seal {
+            return Ok(HolderAnswer::Sealed(SealedZone {
                 zone,
                 data,
                 rules: seal.rules,
-                wanted,
-            }),
-            Err(error) => HolderAnswer::Data(zone, StoreData::Unknown(error.to_string())),
+                wanted: self.rules.wanted().await?,
+            }));
         }
+        // Before anything else: what a later build wrote is not claimed, whichever rules it ran.
+        if let Some(head) = summary.head
+            && let Some(Some(part)) = self.store.read_parts(&zone, None, &[(head, 0)]).await?.pop()
+            && let Err(RestoreError::Layout { found }) = CaptureTitle::read(&part)
+        {
+            return Ok(HolderAnswer::LaterLayout(zone, found));
+        }
+        let kept = self.rules.kept_files().await?;
+        let kept = kept.into_iter().find(|id| RulesTag::new(id) == ran);
+        let Some(file) = (match kept {
+            Some(id) => self.rules.kept_file(id).await?,
+            None => None,
+        }) else {
+            return Ok(HolderAnswer::Data(zone, data));
+        };
+        Ok(HolderAnswer::Unsealed(UnsealedZone {
+            zone,
+            data,
+            kept: file.rules,
+            wanted: self.rules.wanted().await?,
+        }))
     }
 
     /// Reads which rules the world is to run, in what is left of the time for a question that was asked before.

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use everhold_core::cluster::HomeStore;
 use everhold_core::durability::adoption::{Adoption, AdoptionNotice, History, Start};
-use everhold_core::durability::rules_store::RulesStore;
+use everhold_core::durability::rules_store::{RulesStore, WorldFile};
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::game::RuleBook;
 use everhold_core::ownership::holder::command::UnfitZone;
-use everhold_core::ownership::{AdoptionFailure, Remains, Tenure, Vacancy, VacancyNews};
+use everhold_core::ownership::{AdoptionFailure, Remains, RulesId, Tenure, Vacancy, VacancyNews};
 use everhold_core::replication::ViewConfig;
 use everhold_core::report::{AdoptionReport, HistorySource, ShardEvent};
-use everhold_core::zone::ZoneConfig;
+use everhold_core::zone::{Game, Zone, ZoneConfig};
 use everhold_os::{clock, vital};
 use everhold_protocol::{Tick, ZoneName};
 use tokio::sync::{Semaphore, mpsc};
@@ -34,6 +34,9 @@ pub(super) struct Hosting {
     pub(super) rules: Arc<RuleBook>,
     pub(super) store: Arc<dyn ZoneStore>,
     pub(super) rules_store: Arc<dyn RulesStore>,
+    /// The world files of the zones that it hosts: its own, and those that the store had kept of zones which were not
+    /// sealed.
+    pub(super) files: Mutex<HashMap<RulesId, Arc<WorldFile>>>,
     pub(super) homes: Arc<dyn HomeStore>,
     pub(super) archive: Option<ArchiveService>,
     pub(super) home_turns: Arc<Semaphore>,
@@ -125,7 +128,12 @@ impl Hosting {
         }
         let drop_memory = || drop(self.memories().remove(&tenure.zone));
         let hears = (drop_memory, |notice| self.note(&tenure, notice));
-        let adopted = host::adopt(stores, (&tenure, &guard), zone_config, adoption, hears).await?;
+        let build = |file: &WorldFile| -> Option<Arc<dyn Game>> {
+            let book = RuleBook::from_toml(&file.text).ok()?;
+            self.files().insert(file.rules.id, Arc::new(file.clone()));
+            Some(Arc::new(book))
+        };
+        let adopted = host::adopt(stores, (&tenure, &guard), (zone_config, build), adoption, hears).await?;
         let last_tick = match &adopted {
             Adopted::Stored(start, _) => start.journal.last().tick,
             Adopted::Memory(_) => memory.expect("what goes on from memory was there").tick,
@@ -180,7 +188,8 @@ impl Hosting {
         });
     }
 
-    /// Hosts an adopted zone. While the zones are being stopped, it is one from memory alone, and is stopped at once.
+    /// Hosts an adopted zone. While the zones are being stopped, it is one from memory alone, and is stopped at once. So
+    /// is one that runs other rules than this shard's: its stop seals it, and then it can be taken over.
     fn host(&self, tenure: &Tenure, adopted: Adopted, guard: Arc<LeaseGuard>) -> Result<ZoneHandle, NotAdopted> {
         let mut zones = self.zones();
         let are_stopping = self.are_stopping.load(Ordering::Relaxed);
@@ -198,8 +207,11 @@ impl Hosting {
                 Start::from_memory(memory.expect("it stays until it is hosted"), from, tenure.grant)
             }
         };
-        let handle = host::start(self.host_config(tenure.clone()), start, self.host_services(guard))?;
-        if are_stopping {
+        let config = self.host_config(tenure.clone(), &start.zone);
+        let runs_others = config.rules.id != self.zone_config(&tenure.zone).rules_id();
+        let services = self.host_services(guard, config.rules.id);
+        let handle = host::start(config, start, services)?;
+        if are_stopping || runs_others {
             handle.stop();
         }
         zones.insert(tenure.zone.clone(), handle.clone());
@@ -266,11 +278,10 @@ impl Hosting {
         }
     }
 
-    fn host_config(&self, tenure: Tenure) -> HostConfig {
-        let rules = self.zone_config(&tenure.zone).rules();
+    fn host_config(&self, tenure: Tenure, zone: &Zone) -> HostConfig {
         HostConfig {
             tenure,
-            tick_hz: self.config.tick_hz,
+            tick_hz: zone.tick_hz(),
             ladder: self.config.ladder,
             durability: self.config.durability,
             checkpoint_ticks: (self.config.delta_ticks, self.config.base_ticks),
@@ -278,15 +289,18 @@ impl Hosting {
                 radius_cm: self.config.view_radius_cm,
                 ..ViewConfig::default()
             },
-            rules,
+            rules: zone.rules(),
             evidence_max: self.config.lease.ttl,
         }
     }
 
-    fn host_services(&self, guard: Arc<LeaseGuard>) -> HostServices {
+    fn host_services(&self, guard: Arc<LeaseGuard>, rules: RulesId) -> HostServices {
+        let file = self.files().get(&rules).map(Arc::clone);
+        let file = file.expect("the file of a zone's rules is there before they are built");
         let router = self.router.clone();
         HostServices {
             store: Arc::clone(&self.store),
+            world_file: (Arc::clone(&self.rules_store), file),
             homes: Arc::clone(&self.homes),
             archive: self.archive.clone(),
             home_turns: Arc::clone(&self.home_turns),
@@ -314,6 +328,10 @@ impl Hosting {
         }
         let acknowledged = memories.get(&tenure.zone).map(SuspendedZone::acknowledged);
         acknowledged.map_or(Remains::Nothing, |acknowledged| Remains::Memory { acknowledged })
+    }
+
+    fn files(&self) -> std::sync::MutexGuard<'_, HashMap<RulesId, Arc<WorldFile>>> {
+        self.files.lock().expect("no holder of the files panics")
     }
 
     fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<ZoneName, SuspendedZone>> {

@@ -5,8 +5,8 @@ use anyhow::Context;
 use everhold_core::durability::rules_store::{RulesStore, WorldFile};
 use everhold_core::durability::store::{StoreError, ZoneStore};
 use everhold_core::game::RuleBook;
-use everhold_core::ownership::settlement::{Settlement, ZoneAtRest, settle};
-use everhold_core::ownership::{Authority, Leases, RulesId, RulesTag};
+use everhold_core::ownership::settlement::{RestState, Settlement, ZoneAtRest, settle};
+use everhold_core::ownership::{Authority, Leases, RulesId, RulesStamp, RulesTag};
 use everhold_protocol::ZoneName;
 
 use crate::stores::Coordination;
@@ -28,18 +28,9 @@ pub(super) async fn settle_rules(
     file: &WorldFile,
 ) -> anyhow::Result<()> {
     let ours = file.rules;
-    // Nothing is written if it is there: a shard may start while its store is full.
-    if rules
-        .kept_file(ours.id)
+    keep_forgotten(rules, file)
         .await
-        .context("read the world file in the store")?
-        .is_none()
-    {
-        rules
-            .keep_file(file)
-            .await
-            .context("keep the world file in the store")?;
-    }
+        .context("keep the world file in the store")?;
     let wanted = rules.wanted().await.context("read which rules the world is to run")?;
     // As at every other start. It asks for no zone, of which one may be away.
     if wanted == Some(ours.id) {
@@ -58,7 +49,7 @@ pub(super) async fn settle_rules(
                     rules = short(ours.id),
                     "the world runs the rules of this shard's file from now on"
                 );
-                drop_other_files(rules, [wanted, now]).await?;
+                drop_other_files(rules, [wanted, now], &rest).await?;
             } else {
                 warn_unwanted(ours.id, now, None);
             }
@@ -68,11 +59,44 @@ pub(super) async fn settle_rules(
     Ok(())
 }
 
-/// Deletes the world files of all rules but these: those that are wanted from now on, and those that were before, which
-/// the zones may still run. Shards of yet others have their own.
-pub async fn drop_other_files(rules: &dyn RulesStore, kept: [Option<RulesId>; 2]) -> anyhow::Result<()> {
+/// Keeps a world file, if it is not kept. Nothing is written if it is: the store may be full.
+pub async fn keep_forgotten(rules: &dyn RulesStore, file: &WorldFile) -> Result<(), StoreError> {
+    if rules.kept_files().await?.contains(&file.rules.id) {
+        return Ok(());
+    }
+    rules.keep_file(file).await
+}
+
+/// Reads the rules of the world files that are kept.
+pub async fn kept_rules(rules: &dyn RulesStore) -> anyhow::Result<Vec<RulesStamp>> {
+    let mut kept = Vec::new();
     for id in rules.kept_files().await.context("read which world files are kept")? {
-        if !kept.contains(&Some(id)) {
+        match rules.kept_file(id).await {
+            Ok(file) => kept.extend(file.map(|file| file.rules)),
+            Err(StoreError::Corrupt(why)) => tracing::warn!(rules = short(id), why, "a kept world file is damaged"),
+            Err(error) => return Err(error).context("read a kept world file"),
+        }
+    }
+    Ok(kept)
+}
+
+/// Deletes the world files of all rules but these: those that are wanted from now on, those that were before, and those
+/// that a zone needs which is not sealed. If it is not known which rules some zone runs, all files stay.
+pub async fn drop_other_files(
+    rules: &dyn RulesStore,
+    kept: [Option<RulesId>; 2],
+    zones: &[ZoneAtRest],
+) -> anyhow::Result<()> {
+    let mut needed = Vec::new();
+    for zone in zones {
+        match zone.state {
+            RestState::Nothing | RestState::Sealed(_) => {}
+            RestState::Owned(Some(tag)) | RestState::Unsealed(Some(tag)) => needed.push(tag),
+            RestState::Owned(None) | RestState::Unsealed(None) => return Ok(()),
+        }
+    }
+    for id in rules.kept_files().await.context("read which world files are kept")? {
+        if !kept.contains(&Some(id)) && !needed.contains(&RulesTag::new(&id)) {
             rules.drop_file(id).await.context("delete a world file")?;
         }
     }

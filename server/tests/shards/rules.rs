@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use everhold_local_cluster::{LocalCluster, Who};
+use everhold_local_cluster::{LocalCluster, ReportedAdoption, Who};
 use everhold_protocol::client::Notice;
 use everhold_protocol::{Epoch, OwnState, SessionId, ZoneName};
 use everhold_testing::player::{OldConnections, Player};
@@ -101,6 +101,12 @@ fn rules(world: &World, command: &str, file: &str) -> (Option<i32>, String) {
     everhold(world, &["rules", command, "--world", &path.to_string_lossy()])
 }
 
+/// Deletes the world files that the store has kept.
+fn forget_world_files(world: &World) {
+    let file = rusqlite::Connection::open(world.cluster.world().join("world.db")).expect("the file is there");
+    file.execute("DELETE FROM rules_file", []).expect("a delete");
+}
+
 /// The number of zones that `inspect` shows as sealed.
 fn sealed(world: &World) -> usize {
     let (code, rows) = everhold(world, &["inspect", "--json"]);
@@ -172,15 +178,47 @@ async fn stopped_world_goes_on_at_another_tick_rate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn world_that_was_killed_is_replayed_under_its_own_file_and_goes_on_under_another_that_was_applied() {
+    let mut world = World::with_endless_leases();
+    let owner = world.shard(&all_zones());
+    let mut players = Players::enter(&world).await;
+    let before = players.own();
+    world.cluster.kill(owner).expect("a kill");
+    let numbers = world.numbers("numbers.toml", HP.0, HP.1);
+    let (code, words) = rules(&world, "plan", "numbers.toml");
+    assert!(
+        code == Some(0) && words.contains("replays it under the file that it ran"),
+        "{code:?}: {words}"
+    );
+    let (code, words) = rules(&world, "apply", "numbers.toml");
+    assert_eq!(code, Some(0), "{words}");
+    world.shard_configured(&all_zones(), &numbers);
+    // Each is begun, made up for, and taken over.
+    let are_taken_over = |cluster: &LocalCluster| cluster.adoptions.len() == 3 * all_zones().len();
+    let taken_over = world
+        .cluster
+        .wait_until("each zone is taken over", PATIENCE, are_taken_over);
+    taken_over.expect("three adoptions of each");
+    players.come_back(&world).await;
+    for (before, after) in before.iter().zip(players.own()) {
+        assert_eq!((before.hp, after.hp), (100, 90));
+        assert_eq!((before.gold, &before.items), (after.gold, &after.items));
+    }
+    let is_equal = |adoption: &ReportedAdoption| adoption.report.digest_equal && adoption.report.rewound_ticks == 0;
+    assert!(world.cluster.adoptions.iter().all(is_equal));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn world_that_was_killed_is_left_alone_by_another_file_until_its_own_has_stopped_it() {
     let mut world = World::with_endless_leases();
     let owner = world.shard(&all_zones());
     let mut players = Players::enter(&world).await;
     world.cluster.kill(owner).expect("a kill");
     let numbers = world.numbers("numbers.toml", HP.0, HP.1);
+    forget_world_files(&world);
     let (code, words) = rules(&world, "apply", "numbers.toml");
     assert!(
-        code == Some(1) && words.contains("not stopped in good order"),
+        code == Some(1) && words.contains("start a shard of the file that it ran"),
         "{code:?}: {words}"
     );
     let other = world.shard_configured(&[], &numbers);

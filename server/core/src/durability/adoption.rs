@@ -9,7 +9,7 @@
 //!            │  ▲ │ lost,     ▲  ▲ damaged │ ▲
 //!            │  └─┘ in grace  │  └─────────┤ │
 //!            └─► BeginAnew ───┘            ▼ │
-//!                                     Quarantine
+//!                             Quarantine, ReadKept
 //! ```
 //! Where the store has nothing, or nothing whole, the archive may have something: `archived` says how it is asked.
 //!
@@ -24,6 +24,7 @@
 mod archived;
 mod command;
 mod divergence;
+mod kept;
 mod outcome;
 mod takeover;
 
@@ -37,6 +38,8 @@ pub use self::archived::Restored;
 use self::archived::{ArchiveTerms, Bereft, Restoring};
 pub use self::command::{AdoptError, AdoptionCommand, AdoptionNotice, FromMemory, History, POISON_MAX, Start};
 use self::divergence::DivergentZone;
+pub use self::kept::KeptFile;
+use self::kept::KeptRules;
 pub use super::asking::ANSWER_MAX;
 use super::asking::Asking;
 use super::evidence::EvidenceOutcome;
@@ -45,7 +48,7 @@ use super::replay::{ReplayError, Replayed};
 use super::store::{Rewind, StoreError, StoredRecord, ZoneOutline, ZoneSummary};
 use super::suspended::is_newest;
 use super::tries::RETRY;
-use crate::ownership::{AdoptionSteps, DataStamp, Grant, LeaseState, RulesStamp};
+use crate::ownership::{AdoptionSteps, DataStamp, Grant, LeaseState, RulesId, RulesStamp};
 
 /// The step that an adoption is at.
 enum AdoptionStep {
@@ -70,6 +73,8 @@ enum AdoptionStep {
     Confirm(Box<(Replayed, Restored)>),
     /// It asks which rules the world is to run.
     Wanted(Box<Recovery>),
+    /// It asks for the world file of the rules that the zone ran: a replay under this process's failed so.
+    Kept(Box<Recovery>, RulesId, ReplayError),
     /// It reads a page, or has the zone replayed.
     Recover(Box<Recovery>),
     /// It writes down the input at which the replay failed.
@@ -86,6 +91,7 @@ enum AdoptionStep {
 pub struct Adoption {
     grant: Grant,
     rules: Option<RulesStamp>,
+    kept: KeptRules,
     reseed_grace: Duration,
     step: AdoptionStep,
     asking: Asking,
@@ -128,6 +134,7 @@ impl Adoption {
         Self {
             grant,
             rules: None,
+            kept: KeptRules::NotAsked,
             reseed_grace,
             step: memory.map_or(read, AdoptionStep::Fence),
             asking: Asking::NEW,
@@ -180,6 +187,7 @@ impl Adoption {
             },
             AdoptionStep::Confirm(_) => AdoptionCommand::FenceAndRead,
             AdoptionStep::Wanted(_) => AdoptionCommand::ReadWanted,
+            AdoptionStep::Kept(_, id, _) => AdoptionCommand::ReadKept(*id),
             AdoptionStep::Recover(recovery) => match recovery.poll() {
                 RecoveryStep::Read(PageRequest::Parts(parts)) => AdoptionCommand::ReadParts(parts),
                 RecoveryStep::Read(PageRequest::Records(from, ticks)) => AdoptionCommand::ReadRecords(from, ticks),
@@ -370,11 +378,7 @@ impl Adoption {
                 });
                 self.enter(AdoptionStep::Quarantine(recovery, (tick, session, seq)));
             }
-            Err(error) => match recovery.handle_failed(error) {
-                Ok(()) => self.enter(AdoptionStep::Recover(recovery)),
-                Err(error) if error.is_damage() => self.fail_damaged(error.into(), recovery.end()),
-                Err(error) => self.fail(error.into()),
-            },
+            Err(error) => self.handle_unreplayed(recovery, error),
         }
     }
 

@@ -80,6 +80,14 @@ pub enum RecordError {
     Malformed(#[from] DecodeError),
 }
 
+impl RecordError {
+    /// Whether the bytes are whole, and of a later layout than this build reads.
+    #[must_use]
+    pub const fn is_of_later_build(&self) -> bool {
+        matches!(self, Self::LayoutUnknown(_) | Self::FlagsUnknown(_))
+    }
+}
+
 impl Record {
     /// Encodes the record as the store keeps it.
     #[must_use]

@@ -23,9 +23,10 @@ use bytes::{Bytes, BytesMut};
 use everhold_protocol::{SessionId, Tick};
 
 use super::history::HistoryFrame;
-use super::replay::{ReplayError, Replayed};
+use super::replay::{ReplayError, Replayed, ran_under};
 use super::store::{Checkpoint, PartKey, Position, Rewind, StoreError, StoredRecord, ZoneData, ZoneOutline};
 use crate::limits::{PAGE_BYTES_MAX, PAGE_PARTS_MAX, PAGE_RECORDS_MAX};
+use crate::ownership::RulesId;
 
 /// Records of the first page: at 10,000 players each may have 20 KiB.
 const PAGE_RECORDS: u32 = 64;
@@ -143,6 +144,13 @@ impl Recovery {
     /// Lets the zone go on under other rules, if it is replayed to its seal.
     pub const fn permit_other_rules(&mut self) {
         self.may_change_rules = true;
+    }
+
+    /// Returns the rules that the zone ran at the end of the chain that was replayed last, as far as its data says so.
+    #[must_use]
+    pub fn ran_under(&mut self) -> Option<RulesId> {
+        let chain = self.chain()?;
+        ran_under(&self.data(chain).ok()?)
     }
 
     /// Refuses an input in every replay from now on.

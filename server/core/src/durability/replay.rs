@@ -19,7 +19,7 @@ use super::store::{CheckpointHead, CheckpointKind, Position, StoredRecord, ZoneD
 use crate::ingress::Input;
 use crate::ownership::{AdoptionSteps, RulesId};
 use crate::zone::probe::panic_text;
-use crate::zone::{Digest, RestoreError, ValueMove, Zone, ZoneConfig};
+use crate::zone::{CaptureTitle, Digest, RestoreError, ValueMove, Zone, ZoneConfig};
 
 /// The reason why a zone cannot be brought back from stored data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +88,24 @@ impl ReplayError {
     /// Whether nothing is wrong with the data, and a process with the right rules, layout, and world can replay them.
     #[must_use]
     pub const fn is_unfit(&self) -> bool {
-        self.is_foreign() || matches!(self, Self::Rules { .. } | Self::ZoneUnknown)
+        match self {
+            Self::Rules { .. } | Self::ZoneUnknown => true,
+            Self::Record { error, .. } => error.is_of_later_build(),
+            _ => self.is_foreign(),
+        }
+    }
+
+    /// Whether the zone ran other rules, and could be replayed under those.
+    #[must_use]
+    pub const fn is_of_other_rules(&self) -> bool {
+        let is_restore = matches!(
+            self,
+            Self::Restore {
+                error: RestoreError::Rules,
+                ..
+            }
+        );
+        is_restore || matches!(self, Self::Rules { .. })
     }
 
     /// Whether it is, or may be, damage of what is stored, which other stored data may make good. Everything else
@@ -244,6 +261,19 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
         steps: AdoptionSteps::default(),
         damage,
     })
+}
+
+/// Returns the rules that a zone ran at the end of this history, as far as its data says so.
+#[must_use]
+pub fn ran_under(data: &ZoneData) -> Option<RulesId> {
+    let begun = |stored: &StoredRecord| begins_under(&Record::decode(stored).ok()?);
+    let of_base = || {
+        CaptureTitle::read(&data.chain.first()?.body)
+            .ok()?
+            .terms
+            .map(|(_, id)| id)
+    };
+    data.records.iter().rev().find_map(begun).or_else(of_base)
 }
 
 /// Reads the record after `last`. A damaged hash is no loss where the chain proves what it was: the record before says

@@ -36,7 +36,7 @@ use std::time::Duration;
 use everhold_protocol::ZoneName;
 
 use self::claim::Claim;
-use self::command::{HolderAnswer, HolderCommand, Request, SealedZone};
+use self::command::{HolderAnswer, HolderCommand, Request};
 use self::dead::DeadShards;
 use self::held::{HeldLease, Releases};
 use self::look::Look;
@@ -230,8 +230,9 @@ impl Holder {
             HolderAnswer::Unbegun(fence, wanted) => self.handle_unbegun(now, fence, wanted),
             HolderAnswer::Data(_, data) if self.claim.is_some() => self.handle_claim_data(now, &data),
             HolderAnswer::Data(zone, data) => self.handle_data(&zone, &data),
-            HolderAnswer::Sealed(sealed) if self.claim.is_some() => self.handle_claim_sealed(now, &sealed),
-            HolderAnswer::Sealed(SealedZone { zone, data, .. }) => self.handle_data(&zone, &data),
+            HolderAnswer::Sealed(sealed) => self.handle_claim_sealed(now, &sealed),
+            HolderAnswer::Unsealed(unsealed) => self.handle_claim_unsealed(now, &unsealed),
+            HolderAnswer::LaterLayout(_, layout) => self.handle_claim_later_layout(now, layout),
             HolderAnswer::Claimed(outcome) => self.handle_claimed(now, outcome),
             HolderAnswer::Released(tenure, outcome) => self.handle_released(&tenure, outcome),
             HolderAnswer::Retired(nonce, outcome) => self.handle_retired(nonce, &outcome),

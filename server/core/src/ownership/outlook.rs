@@ -18,7 +18,11 @@ pub enum Outlook {
     TakenOver,
     /// It has an owner of other rules, and is taken over when that has stopped it.
     AfterItsStop,
-    /// It was left by an owner of other rules that did not stop it: a shard of those must go on with it first.
+    /// It was left by an owner of other rules that did not stop it. The store has their world file: a shard of these
+    /// rules replays it under those, seals it, and takes it over.
+    MadeUpFor,
+    /// It was left by an owner of other rules that did not stop it, and their world file is not kept, or is another
+    /// build's: a shard of those must go on with it first.
     Unsealed,
     /// These rules cannot take it over.
     Refused(RulesRefusal),
@@ -27,10 +31,15 @@ pub enum Outlook {
 }
 
 impl Outlook {
-    /// Returns the outlook of a zone in this state. `has_zone`: the rules have it.
+    /// Returns the outlook of a zone in this state. `has_zone`: the rules have it; `kept`: the rules of the world files
+    /// that the store has kept.
     #[must_use]
-    pub fn of(ours: &RulesStamp, state: RestState, has_zone: bool) -> Self {
+    pub fn of(ours: &RulesStamp, state: RestState, has_zone: bool, kept: &[RulesStamp]) -> Self {
         let tag = RulesTag::new(&ours.id);
+        let is_replayable = |theirs: RulesTag| {
+            let mut kept = kept.iter().filter(|kept| RulesTag::new(&kept.id) == theirs);
+            kept.any(|kept| ours.can_replay(kept).is_ok())
+        };
         match state {
             _ if !has_zone => Self::Gone,
             RestState::Nothing => Self::New,
@@ -38,6 +47,7 @@ impl Outlook {
             RestState::Sealed(theirs) => ours.can_run(&theirs).map_or_else(Self::Refused, |()| Self::TakenOver),
             RestState::Owned(theirs) | RestState::Unsealed(theirs) if theirs == Some(tag) => Self::Same,
             RestState::Owned(_) => Self::AfterItsStop,
+            RestState::Unsealed(Some(theirs)) if is_replayable(theirs) => Self::MadeUpFor,
             RestState::Unsealed(_) => Self::Unsealed,
         }
     }
@@ -56,6 +66,10 @@ impl fmt::Display for Outlook {
             Self::New => f.write_str("is begun by a shard of this file"),
             Self::TakenOver => f.write_str("is sealed, and is taken over by a shard of this file"),
             Self::AfterItsStop => f.write_str("is taken over when its shard has stopped in good order"),
+            Self::MadeUpFor => f.write_str(
+                "was not stopped in good order: a shard of this file replays it under the file that it ran, and takes \
+                 it over",
+            ),
             Self::Unsealed => f.write_str(
                 "was not stopped in good order: start a shard of the file that it ran, and stop that one; then it is \
                  taken over",
@@ -74,7 +88,7 @@ mod tests {
     use crate::limits::STATE_LAYOUT;
 
     #[test]
-    fn zone_is_taken_over_from_its_seal_only() {
+    fn zone_is_taken_over_from_its_seal_or_after_a_replay_under_its_kept_file() {
         let stamp = |id, code| RulesStamp {
             id: [id; 32],
             code,
@@ -92,13 +106,16 @@ mod tests {
             (RestState::Owned(tag(2)), Outlook::AfterItsStop, false),
             (RestState::Owned(None), Outlook::AfterItsStop, false),
             (RestState::Unsealed(tag(1)), Outlook::Same, false),
-            (RestState::Unsealed(tag(2)), Outlook::Unsealed, true),
+            (RestState::Unsealed(tag(2)), Outlook::MadeUpFor, false),
+            (RestState::Unsealed(tag(3)), Outlook::Unsealed, true),
+            (RestState::Unsealed(tag(4)), Outlook::Unsealed, true),
             (RestState::Unsealed(None), Outlook::Unsealed, true),
         ];
         for (state, expected, needs_help) in table {
-            let outlook = Outlook::of(&stamp(1, 5), state, true);
+            let kept = [stamp(2, 5), stamp(3, 4)];
+            let outlook = Outlook::of(&stamp(1, 5), state, true, &kept);
             assert_eq!((outlook, outlook.needs_help()), (expected, needs_help), "{state:?}");
-            assert_eq!(Outlook::of(&stamp(1, 5), state, false), Outlook::Gone);
+            assert_eq!(Outlook::of(&stamp(1, 5), state, false, &kept), Outlook::Gone);
         }
     }
 }

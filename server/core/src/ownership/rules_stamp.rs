@@ -8,11 +8,13 @@
 //! |---|---|---|
 //! | that runs the shard's own rules | adopts it | adopts it |
 //! | that is sealed under other rules | takes it over | leaves it alone |
+//! | that is not sealed, and ran other rules of the same build | seals it under those, then takes it over | leaves it alone |
 //! | that was never begun | begins it | leaves it alone |
 //!
 //! So a zone goes from other rules to the wanted ones and never back, however many shards of either kind start and
 //! stop, and in whichever order: two kinds of shard cannot pass a zone to and fro. A zone that still runs other rules
-//! has all shards of those to go on with until its stop. The record itself changes by an operator's word, or, when
+//! has all shards of those to go on with until its stop. If its owner dies instead, a shard of the wanted rules replays
+//! it under the world file that the store has kept of those, and makes up for the stop. The record itself changes by an operator's word, or, when
 //! every zone is sealed and none has an owner, by the first shard that starts: then no shard lives that could disagree.
 
 use crate::limits::{STATE_LAYOUT, STATE_LAYOUT_MIN};
@@ -56,6 +58,17 @@ pub enum RulesRefusal {
          build"
     )]
     Layout(u16),
+    /// The zone was not sealed, and another build's rules are needed to replay it.
+    #[error(
+        "the zone was not stopped in good order by a build of rules code {code} and layout {layout}: start a shard of \
+         that build, stop it in good order (SIGTERM), and start this one again"
+    )]
+    OtherBuild {
+        /// The version of the rules' code that the zone ran.
+        code: u32,
+        /// Its layout of state.
+        layout: u16,
+    },
 }
 
 impl RulesStamp {
@@ -72,6 +85,34 @@ impl RulesStamp {
             return Err(RulesRefusal::Unwanted);
         }
         self.can_run(theirs)
+    }
+
+    /// Decides whether a process of these rules may make up for the stop of a zone that ran `theirs` and was not
+    /// sealed, while the store has `wanted` on record: it replays the zone under them, from the kept world file, and
+    /// seals it.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn may_make_up_for_stop(&self, theirs: &Self, wanted: Option<RulesId>) -> Result<(), RulesRefusal> {
+        if theirs.id == self.id {
+            return Ok(());
+        }
+        if wanted != Some(self.id) {
+            return Err(RulesRefusal::Unwanted);
+        }
+        self.can_replay(theirs)
+    }
+
+    /// Checks that this build replays the records of `theirs` to the very same state, given the numbers.
+    ///
+    /// # Errors
+    /// They are another build's.
+    pub const fn can_replay(&self, theirs: &Self) -> Result<(), RulesRefusal> {
+        if theirs.code == self.code && theirs.layout == self.layout {
+            return Ok(());
+        }
+        let (code, layout) = (theirs.code, theirs.layout);
+        Err(RulesRefusal::OtherBuild { code, layout })
     }
 
     /// Decides whether a process of these rules may begin a zone, while the store has `wanted` on record. A world
@@ -147,6 +188,32 @@ mod tests {
     }
 
     #[test]
+    fn zone_that_was_not_sealed_is_made_up_for_by_the_wanted_rules_of_the_same_build_only() {
+        let ours = stamp(1, 5, STATE_LAYOUT);
+        let other_build = |code, layout| Err(RulesRefusal::OtherBuild { code, layout });
+        let table = [
+            (stamp(1, 5, STATE_LAYOUT), Some([2; 32]), Ok(())),
+            (stamp(2, 5, STATE_LAYOUT), Some([1; 32]), Ok(())),
+            (stamp(2, 5, STATE_LAYOUT), Some([2; 32]), Err(RulesRefusal::Unwanted)),
+            (stamp(2, 5, STATE_LAYOUT), None, Err(RulesRefusal::Unwanted)),
+            (stamp(2, 4, STATE_LAYOUT), Some([1; 32]), other_build(4, STATE_LAYOUT)),
+            (stamp(2, 6, STATE_LAYOUT), Some([1; 32]), other_build(6, STATE_LAYOUT)),
+            (
+                stamp(2, 5, STATE_LAYOUT + 1),
+                Some([1; 32]),
+                other_build(5, STATE_LAYOUT + 1),
+            ),
+        ];
+        for (theirs, wanted, expected) in table {
+            assert_eq!(
+                ours.may_make_up_for_stop(&theirs, wanted),
+                expected,
+                "{theirs:?}, {wanted:?}"
+            );
+        }
+    }
+
+    #[test]
     fn new_zone_is_begun_by_the_wanted_rules_only() {
         let ours = stamp(1, 5, STATE_LAYOUT);
         assert_eq!(ours.may_begin(None), Ok(()));
@@ -160,6 +227,8 @@ mod tests {
         for wanted in [None, Some([1; 32]), Some([2; 32]), Some([3; 32])] {
             let both = a.may_take_over(&b, wanted).is_ok() && b.may_take_over(&a, wanted).is_ok();
             assert!(!both, "{wanted:?}");
+            let both = a.may_make_up_for_stop(&b, wanted).is_ok() && b.may_make_up_for_stop(&a, wanted).is_ok();
+            assert!(!both, "not sealed, {wanted:?}");
         }
     }
 }

@@ -27,6 +27,7 @@ impl ZoneConfig {
     pub fn rules_id(&self) -> [u8; 32] {
         self.game.rules_id(self.tick_hz)
     }
+
     /// Returns the stamp of those rules.
     #[must_use]
     pub fn rules(&self) -> RulesStamp {

@@ -141,9 +141,11 @@ impl SimShard {
                 });
             }
             AdoptionCommand::FenceArchive | AdoptionCommand::ReadBlobPart(..) => {
-                unreachable!("a simulated world has no archive")
+                unreachable!("a simulated adoption asks no archive")
             }
-            AdoptionCommand::ReadWanted => unreachable!("a simulated world has no record of its rules"),
+            AdoptionCommand::ReadWanted | AdoptionCommand::ReadKept(_) => {
+                unreachable!("a simulated world has no record of its rules")
+            }
             AdoptionCommand::Keep(keep, max) => self.keep_divergent(env, tenure, (keep, max)),
             AdoptionCommand::Rewind(to) => {
                 self.ask_store(env, (tenure, Kind::Rewind), ANSWER_MAX, move |services| {

@@ -238,7 +238,9 @@ impl SimShard {
             HolderRequest::Shards => HolderAnswer::Shards(Err(away())),
             HolderRequest::Declare(zone) => HolderAnswer::Declared(zone, Err(away())),
             HolderRequest::Fence(_) => HolderAnswer::Fence(StoreFence::Unknown("no answer in time".to_owned())),
-            HolderRequest::Data(zone) => HolderAnswer::Data(zone, StoreData::Unknown("no answer in time".to_owned())),
+            HolderRequest::Data(zone) | HolderRequest::Foreign(zone, _) => {
+                HolderAnswer::Data(zone, StoreData::Unknown("no answer in time".to_owned()))
+            }
             HolderRequest::Claim { .. } => HolderAnswer::Claimed(Err(away())),
             HolderRequest::Release(tenure) => HolderAnswer::Released(tenure, Err(away())),
             HolderRequest::Retire(nonce) => HolderAnswer::Retired(nonce, Err(away())),
@@ -253,7 +255,9 @@ impl SimShard {
 /// Returns the party of which something is asked.
 const fn asked_of(request: &HolderRequest) -> Party {
     match request {
-        HolderRequest::Fence(_) | HolderRequest::Data(_) | HolderRequest::Blame(..) => Party::Store,
+        HolderRequest::Fence(_) | HolderRequest::Data(_) | HolderRequest::Foreign(..) | HolderRequest::Blame(..) => {
+            Party::Store
+        }
         _ => Party::Authority,
     }
 }
@@ -314,7 +318,7 @@ fn answer_to(
             Some(summary) => summary.fence(),
             None => StoreFence::None,
         }),
-        HolderRequest::Data(zone) => {
+        HolderRequest::Data(zone) | HolderRequest::Foreign(zone, _) => {
             let summary = services.store.summary(&zone);
             let data = summary.map_or(StoreData::Nothing, |summary| summary.data());
             HolderAnswer::Data(zone, data)

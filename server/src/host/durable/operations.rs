@@ -12,8 +12,9 @@ use everhold_core::durability::PipelineConfig;
 use everhold_core::durability::archive::WallMs;
 use everhold_core::durability::archivist::{ArchivedRest, ArchivistCommand, CutFacts};
 use everhold_core::durability::pipeline::ArchiveAnswer;
+use everhold_core::durability::rules_store::{RulesStore, WorldFile};
 use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, Origin, Position, Seal, StoreError, StoredRecord, ZoneStore,
+    AppendAnswer, CheckpointHead, CheckpointKind, Origin, Position, Seal, StoreError, StoredRecord, ZoneStore,
 };
 use everhold_core::limits::REST_RECORD_S;
 use everhold_core::ownership::Tenure;
@@ -26,6 +27,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use super::super::{ArchiveService, HostServices};
 use super::archive;
 use crate::deadline::answer;
+use crate::shard::keep_forgotten;
 
 /// Time for which the store keeps a character at rest, at least.
 const REST_LASTING: Duration = Duration::from_secs(REST_RECORD_S);
@@ -53,6 +55,7 @@ pub(super) enum OperationOutcome {
 /// The operations under way, at most one of each kind, and some homes.
 pub(super) struct Operations {
     store: Arc<dyn ZoneStore>,
+    world_file: (Arc<dyn RulesStore>, Arc<WorldFile>),
     /// Shared with what is under way, so that no append copies the name.
     tenure: Arc<Tenure>,
     append: Option<StoreFuture<AppendAnswer>>,
@@ -73,6 +76,7 @@ impl Operations {
     pub(super) fn new(services: &HostServices, tenure: Tenure) -> Self {
         Self {
             store: Arc::clone(&services.store),
+            world_file: services.world_file.clone(),
             tenure: Arc::new(tenure),
             append: None,
             append_sent: Instant::now(),
@@ -118,7 +122,9 @@ impl Operations {
         #[cfg(feature = "testing")]
         crate::failpoint::reach(crate::failpoint::Failpoint::HeadUnmoved, &self.tenure.zone);
         let (store, tenure) = self.whose();
+        let world_file = (head.kind == CheckpointKind::Base).then(|| self.world_file.clone());
         self.write = Some(Box::pin(async move {
+            keep_world_file(world_file, &tenure).await;
             let moved = answer(PipelineConfig::ANSWER_MAX, store.move_head(&tenure, head)).await;
             #[cfg(feature = "testing")]
             if moved.is_ok() {
@@ -137,7 +143,9 @@ impl Operations {
 
     pub(super) fn create(&mut self) {
         let (store, tenure) = self.whose();
+        let world_file = Some(self.world_file.clone());
         self.create = Some(Box::pin(async move {
+            keep_world_file(world_file, &tenure).await;
             answer(PipelineConfig::ANSWER_MAX, store.create(&tenure, Origin::Memory)).await
         }));
     }
@@ -209,6 +217,15 @@ impl Operations {
 
     fn whose(&self) -> (Arc<dyn ZoneStore>, Arc<Tenure>) {
         (Arc::clone(&self.store), Arc::clone(&self.tenure))
+    }
+}
+
+/// Keeps the world file of a zone's rules, if the store has forgotten it, before what needs it is written. A zone waits
+/// for it no longer than for any answer, and goes on without it: what a later change of rules lacks then is said by it.
+async fn keep_world_file(world_file: Option<(Arc<dyn RulesStore>, Arc<WorldFile>)>, tenure: &Tenure) {
+    let Some((rules, file)) = world_file else { return };
+    if let Err(error) = answer(PipelineConfig::ANSWER_MAX, keep_forgotten(rules.as_ref(), &file)).await {
+        tracing::warn!(zone = %tenure.zone, %error, "it is not known whether the store has the zone's world file");
     }
 }
 

@@ -15,7 +15,7 @@ use crate::durability::recovery::Damage;
 use crate::durability::replay::ReplayError;
 use crate::durability::store::{CheckpointHead, PartKey, Rewind, StoreError, ZoneData};
 use crate::durability::suspended::SuspendedZone;
-use crate::ownership::{AdoptionFailure, Grant, RulesRefusal};
+use crate::ownership::{AdoptionFailure, Grant, RulesId, RulesRefusal};
 use crate::zone::Zone;
 
 /// So many inputs of one journal may fail in its replay. More are no accident, and no use in skipping.
@@ -42,6 +42,10 @@ pub enum AdoptionCommand {
     /// Read which rules the world is to run; answer with
     /// [`Adoption::handle_wanted`](super::Adoption::handle_wanted).
     ReadWanted,
+    /// Read which rules the world is to run, and the kept world file of these rules, and build them; answer with
+    /// [`Adoption::handle_kept_file`](super::Adoption::handle_kept_file). Replays run under them from then on if
+    /// [`Adoption::runs_kept_rules`](super::Adoption::runs_kept_rules) says so.
+    ReadKept(RulesId),
     /// Read these parts; answer with [`Adoption::handle_parts`](super::Adoption::handle_parts).
     ReadParts(Vec<PartKey>),
     /// Read the records of so many ticks from this one on; answer with
@@ -126,6 +130,8 @@ pub enum AdoptionNotice {
     ArchiveUnanswered(String),
     /// The zone goes on from the archive.
     FromArchive(Restored),
+    /// The zone ran these rules and was not sealed: it is replayed under them, from the kept world file.
+    UnderKeptRules(RulesId),
     /// After this tick the replayed zone is not the one that was recorded.
     Divergent(Tick),
     /// The evidence of that is kept, or is not.
@@ -259,6 +265,9 @@ pub enum AdoptError {
     /// The zone may not go on, or begin, under the rules of this process.
     #[error(transparent)]
     OtherRules(#[from] RulesRefusal),
+    /// The world file that the store kept of the rules that the zone ran does not give those rules.
+    #[error("the world file that the store kept of the rules that the zone ran is damaged")]
+    KeptFile,
     /// One stored input after the other fails here.
     #[error("the replay fails at {POISON_MAX} inputs, one after the other")]
     PoisonedTooOften,
@@ -276,7 +285,8 @@ impl AdoptError {
     pub const fn failure(&self) -> AdoptionFailure {
         match self {
             Self::Unreplayable(error) if error.is_unfit() => AdoptionFailure::Unfit,
-            Self::OtherRules(_) => AdoptionFailure::Unfit,
+            Self::Damaged(damage) if damage.is_foreign() => AdoptionFailure::Unfit,
+            Self::OtherRules(_) | Self::KeptFile => AdoptionFailure::Unfit,
             Self::ArchiveAway(_) => AdoptionFailure::ArchiveAway,
             Self::ArchiveAhead(epoch) => AdoptionFailure::ArchiveAhead(*epoch),
             Self::Archive(_) => AdoptionFailure::ArchiveCorrupt,

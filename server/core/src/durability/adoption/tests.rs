@@ -15,7 +15,7 @@ use crate::durability::replay::{plan, replay};
 use crate::durability::store::{Position, ZoneData};
 use crate::durability::suspended::Surrender;
 use crate::game::RuleBook;
-use crate::ownership::{AdoptionFailure, DataStamp, Nonce};
+use crate::ownership::{AdoptionFailure, DataStamp, Nonce, RulesTag};
 use crate::zone::{RestoreError, Zone, ZoneConfig};
 
 const GRACE: Duration = Duration::from_secs(8);
@@ -69,6 +69,7 @@ impl Adopter {
                 AdoptionCommand::ReadWanted => "read wanted".to_owned(),
                 AdoptionCommand::FenceArchive => "fence the archive".to_owned(),
                 AdoptionCommand::ReadBlobPart(mark, index) => format!("read part {index} of blob {}", mark.number),
+                AdoptionCommand::ReadKept(id) => format!("read the file of {}", RulesTag::new(&id)),
                 AdoptionCommand::ReadParts(parts) => format!("read {} parts", parts.len()),
                 AdoptionCommand::ReadRecords(from, ticks) => format!("read {ticks} records from {from}"),
                 AdoptionCommand::Rewind(to) => format!("rewind to {}", to.last),

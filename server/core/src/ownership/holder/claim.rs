@@ -6,7 +6,7 @@ use std::time::Duration;
 use everhold_protocol::Epoch;
 
 use super::Holder;
-use super::command::{HolderCommand, Request, SealedZone, StoreData, StoreFence, UnfitZone};
+use super::command::{HolderCommand, Request, SealedZone, StoreData, StoreFence, UnfitZone, UnsealedZone};
 use super::remark::{Remark, RequestFailure, Service};
 use crate::ownership::authority::{AuthorityError, LeaseView};
 use crate::ownership::grant::{Nonce, Tenure};
@@ -55,10 +55,10 @@ impl Holder {
         let Some(watched) = watched else {
             return self.end_turn(now);
         };
-        let request = if self.contender.is_unfit(&watched) {
-            Request::Data(watched.zone.clone())
-        } else {
-            Request::Fence(watched.zone.clone())
+        let mark = watched.mark.filter(|_| self.contender.is_unfit(&watched));
+        let request = match mark {
+            Some(mark) => Request::Foreign(watched.zone.clone(), mark.rules),
+            None => Request::Fence(watched.zone.clone()),
         };
         self.ask_for_claim(now, request, watched);
     }
@@ -125,7 +125,7 @@ impl Holder {
         }
         let Claim { watched, .. } = self.claim.take().expect("data is asked for by a claim");
         if self.contender.handle_unfit(now, data) {
-            self.note_unfit(&watched);
+            self.note_unfit(&watched, None);
         } else {
             self.ask_for_claim(now, Request::Fence(watched.zone.clone()), watched);
         }
@@ -134,12 +134,29 @@ impl Holder {
     /// Goes on with the claim of a zone that is sealed under other rules, if it may be taken over.
     pub(super) fn handle_claim_sealed(&mut self, now: Duration, sealed: &SealedZone) {
         let may_take_over = |ours: RulesStamp| ours.may_take_over(&sealed.rules, sealed.wanted).is_ok();
-        if self.stamp.is_some_and(may_take_over) {
+        self.claim_if(self.stamp.is_some_and(may_take_over), now, &sealed.data);
+    }
+
+    /// Goes on with the claim of a zone that ran other rules and is not sealed, if it may be replayed under those.
+    pub(super) fn handle_claim_unsealed(&mut self, now: Duration, unsealed: &UnsealedZone) {
+        let may_replay = |ours: RulesStamp| ours.may_make_up_for_stop(&unsealed.kept, unsealed.wanted).is_ok();
+        self.claim_if(self.stamp.is_some_and(may_replay), now, &unsealed.data);
+    }
+
+    fn claim_if(&mut self, may_go_on: bool, now: Duration, data: &StoreData) {
+        if may_go_on {
             let Claim { watched, .. } = self.claim.take().expect("data is asked for by a claim");
             self.ask_for_claim(now, Request::Fence(watched.zone.clone()), watched);
         } else {
-            self.handle_claim_data(now, &sealed.data);
+            self.handle_claim_data(now, data);
         }
+    }
+
+    /// Puts off, for as long as that is so, the claim of a zone whose newest checkpoint this build does not read.
+    pub(super) fn handle_claim_later_layout(&mut self, now: Duration, layout: u16) {
+        let Claim { watched, .. } = self.claim.take().expect("data is asked for by a claim");
+        self.contender.handle_unwanted(now);
+        self.note_unfit(&watched, Some(layout));
     }
 
     /// Goes on with the claim of a zone of which the store has no data, if this process may begin zones.
@@ -152,13 +169,14 @@ impl Holder {
     }
 
     /// Reports a zone that ran other rules, once for each zone and rules.
-    fn note_unfit(&mut self, LeaseView { zone, mark, .. }: &LeaseView) {
+    fn note_unfit(&mut self, LeaseView { zone, mark, .. }: &LeaseView, layout: Option<u16>) {
         let mark = mark.expect("it is the mark that says so");
         if self.unfit.insert(zone.clone(), mark.rules) != Some(mark.rules) {
             self.commands.push_back(HolderCommand::ReportUnfit(UnfitZone {
                 zone: zone.clone(),
                 mark,
                 ours: self.rules,
+                layout,
             }));
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use super::remark::Remark;
+use crate::limits::{STATE_LAYOUT, STATE_LAYOUT_MIN};
 use crate::ownership::authority::{AuthorityError, LeaseView, Leases, Renewal};
 pub use crate::ownership::contender::StoreData;
 use crate::ownership::grant::{Nonce, Tenure};
@@ -68,9 +69,11 @@ pub enum Request {
     /// Read the fence of a zone in the store; if that has no data of it, also which rules the world is to run
     /// ([`HolderAnswer::Unbegun`]).
     Fence(ZoneName),
-    /// Look up the newest data that the store has of a zone: of one that is suspended here, or ran other rules. If it
-    /// is sealed, also which rules the world is to run ([`HolderAnswer::Sealed`]).
+    /// Look up the newest data that the store has of a zone that is suspended here.
     Data(ZoneName),
+    /// Look up the newest data that the store has of a zone that ran other rules, those of this tag; and what there is
+    /// of these: [`HolderAnswer::Sealed`], [`HolderAnswer::Unsealed`], or [`HolderAnswer::LaterLayout`].
+    Foreign(ZoneName, RulesTag),
     /// Claim a lease by [`Authority::claim`](crate::ownership::Authority::claim).
     Claim {
         /// The lease, exactly as it was watched.
@@ -122,6 +125,8 @@ pub enum HolderAnswer {
     Unbegun(StoreFence, Option<RulesId>),
     Data(ZoneName, StoreData),
     Sealed(SealedZone),
+    Unsealed(UnsealedZone),
+    LaterLayout(ZoneName, u16),
     Claimed(Result<Tenure, AuthorityError>),
     Released(Tenure, Result<(), AuthorityError>),
     Retired(Nonce, Result<(), AuthorityError>),
@@ -163,6 +168,19 @@ pub struct SealedZone {
     pub wanted: Option<RulesId>,
 }
 
+/// A zone that ran other rules and is not sealed, with the rules of the world file that the store has kept of those.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsealedZone {
+    /// The zone.
+    pub zone: ZoneName,
+    /// Its data.
+    pub data: StoreData,
+    /// The rules of the kept file.
+    pub kept: RulesStamp,
+    /// The rules that the world is to run, if any are on record.
+    pub wanted: Option<RulesId>,
+}
+
 /// The culprit that a wedged tick stands at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Culprit {
@@ -191,9 +209,12 @@ pub struct GrantedLease {
     pub promised: Tick,
 }
 
-/// A zone that this process did not claim, because it ran other rules.
+/// A zone that this process did not claim, because it ran other rules, or is of a later layout.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the zone ran other rules under epoch {}: {}, and this process has {ours}", .mark.data.epoch, .mark.rules)]
+#[error(
+    "the zone ran other rules under epoch {}: {}, and this process has {ours}{}",
+    .mark.data.epoch, .mark.rules, later_build(*.layout)
+)]
 pub struct UnfitZone {
     /// The zone.
     pub zone: ZoneName,
@@ -201,6 +222,18 @@ pub struct UnfitZone {
     pub mark: OwnerMark,
     /// The rules of this process.
     pub ours: RulesTag,
+    /// The layout of its newest checkpoint, if this build does not read it.
+    pub layout: Option<u16>,
+}
+
+fn later_build(layout: Option<u16>) -> String {
+    let words = |layout| {
+        format!(
+            "; its state has layout {layout}, and this build reads {STATE_LAYOUT_MIN} to {STATE_LAYOUT}: start the build \
+             that wrote it, or a later one"
+        )
+    };
+    layout.map(words).unwrap_or_default()
 }
 
 /// The result of one look at the authority, for those who route by it.

@@ -12,7 +12,7 @@ mod wedges;
 
 use everhold_protocol::Epoch;
 
-use super::command::{Culprit, GrantedLease, Progress, StoreData, StoreFence, Views};
+use super::command::{Culprit, GrantedLease, Progress, SealedZone, StoreData, StoreFence, UnsealedZone, Views};
 use super::*;
 use crate::limits::STATE_LAYOUT;
 use crate::ownership::lease::{Lease, LeaseState};
@@ -101,6 +101,9 @@ struct FakeAuthority {
     is_unbegun: bool,
     /// The rules of a seal.
     sealed: Option<RulesStamp>,
+    /// The rules of a kept file, of a zone that is not sealed.
+    kept: Option<RulesStamp>,
+    later_layout: Option<u16>,
     /// The rules that the world is to run.
     wanted: Option<RulesId>,
     culprit: Culprit,
@@ -125,6 +128,8 @@ impl FakeAuthority {
             data: StoreData::Nothing,
             is_unbegun: false,
             sealed: None,
+            kept: None,
+            later_layout: None,
             wanted: None,
             culprit: Culprit::None,
             latency: Duration::ZERO,
@@ -162,7 +167,17 @@ impl FakeAuthority {
             }
             Request::Fence(_) if self.is_unbegun => HolderAnswer::Unbegun(self.fence.clone(), self.wanted),
             Request::Fence(_) => HolderAnswer::Fence(self.fence.clone()),
-            Request::Data(zone) => match self.sealed {
+            Request::Data(zone) => HolderAnswer::Data(zone, self.data.clone()),
+            Request::Foreign(zone, _) if self.later_layout.is_some() => {
+                HolderAnswer::LaterLayout(zone, self.later_layout.expect("it is there"))
+            }
+            Request::Foreign(zone, _) if self.kept.is_some() => HolderAnswer::Unsealed(UnsealedZone {
+                zone,
+                data: self.data.clone(),
+                kept: self.kept.expect("it is there"),
+                wanted: self.wanted,
+            }),
+            Request::Foreign(zone, _) => match self.sealed {
                 Some(rules) => HolderAnswer::Sealed(SealedZone {
                     zone,
                     data: self.data.clone(),

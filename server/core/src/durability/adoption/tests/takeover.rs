@@ -4,6 +4,7 @@ use super::*;
 use crate::durability::store::{CheckpointHead, CheckpointKind, RecordHash, Seal};
 use crate::limits::STATE_LAYOUT;
 use crate::ownership::{RulesId, RulesRefusal, RulesStamp};
+use crate::zone::Cut;
 
 const fn stamp(id: u8) -> RulesStamp {
     RulesStamp {
@@ -103,4 +104,56 @@ fn seal_is_passed_on_only_with_its_base_and_nothing_after_it() {
         panic!("a replay is next")
     };
     assert!(data.may_change_rules && data.records.is_empty() && data.chain.len() == 1);
+}
+
+/// An adoption by a process of rules 1 whose replay of a zone that was left by rules 2, and not sealed, has failed.
+fn beside_a_zone_that_was_left() -> Adopter {
+    let game = RuleBook::from_toml(&RuleBook::default_world().to_toml().replace("hp = 100", "hp = 90"));
+    let game = Arc::new(game.expect("one number changed"));
+    let mut zone = Zone::new(ZoneConfig { game, ..config() });
+    let body = Bytes::from(zone.capture(Cut::Base).body);
+    let (mut adopter, words) = after(stopped(None), None);
+    assert_eq!(words, ["read 1 parts"]);
+    adopter.adoption.handle_parts(adopter.now, Ok(vec![Some(body)]));
+    assert_eq!(adopter.asks(), ["read 9 records from 1"]);
+    adopter
+}
+
+#[test]
+fn zone_that_was_left_by_other_rules_is_replayed_under_their_kept_file_by_the_wanted_ones_only() {
+    let left = ReplayError::Restore {
+        tick: Tick(9),
+        error: RestoreError::Rules,
+    };
+    let kept = stamp(2);
+    let other_build = RulesStamp { code: 2, ..stamp(2) };
+    let file = |wanted: u8, says, is_built| KeptFile {
+        wanted: Some([wanted; 32]),
+        says,
+        is_built,
+    };
+    let refused = |refusal: RulesRefusal| format!("fail: {refusal}");
+    let table = [
+        (file(1, Some(kept), true), "replay, refusing []".to_owned()),
+        (file(2, Some(kept), true), refused(RulesRefusal::Unwanted)),
+        (
+            file(1, Some(other_build), false),
+            refused(RulesRefusal::OtherBuild {
+                code: 2,
+                layout: STATE_LAYOUT,
+            }),
+        ),
+        (file(1, Some(kept), false), format!("fail: {}", AdoptError::KeptFile)),
+        (file(1, None, false), "read 1 parts".to_owned()),
+    ];
+    for (file, expected) in table {
+        let mut adopter = beside_a_zone_that_was_left();
+        adopter.adoption.handle_replayed(Err(left.clone()));
+        let asked = adopter.asks();
+        assert!(asked[0].starts_with("read the file of "), "{asked:?}");
+        adopter.adoption.handle_kept_file(adopter.now, Ok(file));
+        let asked = adopter.asks();
+        assert_eq!(asked.last(), Some(&expected), "{file:?}: {asked:?}");
+        assert_eq!(adopter.adoption.runs_kept_rules(), expected.starts_with("replay"));
+    }
 }

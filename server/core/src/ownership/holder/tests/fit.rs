@@ -42,7 +42,7 @@ fn contending(number: u8, epoch: u32) -> Rig {
     rig
 }
 
-fn reports(rig: &Rig) -> Vec<UnfitZone> {
+pub(super) fn reports(rig: &Rig) -> Vec<UnfitZone> {
     let reports = rig.done.iter().filter_map(|command| match command {
         HolderCommand::ReportUnfit(unfit) => Some(unfit.clone()),
         _ => None,
@@ -51,7 +51,7 @@ fn reports(rig: &Rig) -> Vec<UnfitZone> {
 }
 
 const fn is_data(request: &Request) -> bool {
-    matches!(request, Request::Data(_))
+    matches!(request, Request::Foreign(..))
 }
 
 #[test]
@@ -84,6 +84,7 @@ fn zone_that_ran_other_rules_is_reported_once_and_costs_no_epoch() {
     let mut rig = contending(2, 3);
     rig.run(14 * TTL);
     let unfit = UnfitZone {
+        layout: None,
         zone: name("meadow"),
         mark: mark(2),
         ours: rules(1),

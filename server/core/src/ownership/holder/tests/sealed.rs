@@ -49,6 +49,36 @@ fn sealed_zone_of_other_rules_is_claimed_at_once_by_the_wanted_ones_and_by_no_ot
 }
 
 #[test]
+fn zone_that_is_not_sealed_is_claimed_at_once_by_the_wanted_rules_if_they_can_replay_it() {
+    let other_build = RulesStamp {
+        code: 2,
+        ..rules_stamp(2)
+    };
+    let table = [
+        (rules_stamp(2), 1, true),
+        (rules_stamp(2), 2, false),
+        (other_build, 1, false),
+    ];
+    for (kept, wanted, is_claimed) in table {
+        let mut rig = beside_a_stopped_zone(None, wanted);
+        rig.authority.kept = Some(kept);
+        rig.run(TTL);
+        assert_eq!(rig.granted().len(), usize::from(is_claimed), "{kept:?}, {wanted}");
+    }
+}
+
+#[test]
+fn zone_of_a_later_layout_is_never_claimed_and_reported_once_with_the_build_that_it_needs() {
+    let mut rig = beside_a_stopped_zone(None, 1);
+    rig.authority.later_layout = Some(STATE_LAYOUT + 1);
+    rig.run(60 * TTL);
+    assert!(rig.granted().is_empty());
+    let reported: Vec<String> = fit::reports(&rig).iter().map(ToString::to_string).collect();
+    assert_eq!(reported.len(), 1);
+    assert!(reported[0].contains("start the build that wrote it"), "{}", reported[0]);
+}
+
+#[test]
 fn sealed_zone_is_claimed_when_its_rules_become_the_wanted_ones() {
     let mut rig = beside_a_stopped_zone(Some(rules_stamp(2)), 2);
     rig.run(2 * TTL);
