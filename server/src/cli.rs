@@ -16,6 +16,7 @@ pub mod shard;
 pub mod sql;
 mod store;
 pub mod ticket;
+pub mod verify;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -58,6 +59,8 @@ enum CliCommand {
     /// Show the archive's tables, and queries to begin with.
     #[cfg(feature = "sqlite")]
     Sql(sql::SqlArguments),
+    /// Look for damage in everything that store and archive have of a world.
+    Verify(Box<verify::VerifyArguments>),
     /// Show what another world file would change in a world, and have it taken over.
     Rules(Box<rules::RulesArguments>),
     /// Remove a demo's directory when its processes are gone.
@@ -96,6 +99,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Replay(arguments) => replay::run(&arguments),
         #[cfg(feature = "sqlite")]
         CliCommand::Sql(arguments) => sql::run(&arguments).map(|()| ExitCode::SUCCESS),
+        CliCommand::Verify(arguments) => verify::run(&arguments),
         CliCommand::Rules(arguments) => rules::run(&arguments),
         #[cfg(feature = "demo")]
         CliCommand::Janitor(arguments) => janitor::run(&arguments).map(|()| ExitCode::SUCCESS),

@@ -257,9 +257,9 @@ impl RawConfig {
         places::resolve(self.section("store")?, self.section("authority")?, state.into())
     }
 
-    /// Checks where the archive is kept, if there is one, and nothing else: for commands that are no shard.
-    pub fn resolve_archive(&self) -> Result<Option<ArchiveConfig>, ConfigError> {
-        archive::resolve(self.section("archive")?, &self.resolve_places()?.store)
+    /// Checks what says where the archive of a store is, and nothing else: for commands that are no shard.
+    pub fn resolve_archive(&self, store: &StoreConfig) -> Result<Option<ArchiveConfig>, ConfigError> {
+        archive::resolve(self.section("archive")?, store)
     }
 
     /// Checks what says which world its zones run, and nothing else: for commands that are no shard.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use everhold::failpoint;
+use everhold_core::zone::growth;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,6 +23,12 @@ fn arm(flag: &str, value: &str) -> Result<(), String> {
         "--stick" => failpoint::stick(value.parse().map_err(|error| format!("{error}"))?),
         // A part that panics.
         "--panic" => failpoint::break_part(value.parse()?),
+        // One field of a component more in the next layout of state.
+        "--state-fields" => growth::set(match value {
+            "1" => 1,
+            "2" => 2,
+            _ => return Err("1 or 2".to_owned()),
+        }),
         // How much longer each player makes a tick, µs.
         _ => failpoint::burn(Duration::from_micros(
             u64::from_str(value).map_err(|error| error.to_string())?,
@@ -30,7 +37,14 @@ fn arm(flag: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-const FLAGS: [&str; 5] = ["--failpoint", "--plant", "--stick", "--panic", "--burn-us-per-player"];
+const FLAGS: [&str; 6] = [
+    "--failpoint",
+    "--plant",
+    "--stick",
+    "--panic",
+    "--state-fields",
+    "--burn-us-per-player",
+];
 
 /// Arms what the flags of [`FLAGS`] ask for, each with its value after it. Returns the other arguments.
 fn take_flags(arguments: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, String> {

@@ -2,6 +2,7 @@
 
 pub mod grant;
 pub mod stamp;
+pub mod state_layout;
 pub mod rules_stamp;
 pub mod owner_mark;
 pub mod fingerprint;
@@ -36,5 +37,6 @@ pub use membership::{Membership, ShardView};
 pub use owner_mark::{OwnerMark, RulesTag};
 pub use rules_stamp::{RulesId, RulesRefusal, RulesStamp};
 pub use stamp::DataStamp;
+pub use state_layout::{reads_layout, state_layout};
 pub use steps::AdoptionSteps;
 pub use vacancy::{Vacancy, VacancyNews};

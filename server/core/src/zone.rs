@@ -39,6 +39,8 @@ mod lodging;
 pub mod turns;
 pub mod rest;
 #[cfg(feature = "testing")]
+pub mod growth;
+#[cfg(feature = "testing")]
 mod testing;
 
 use std::sync::Arc;
@@ -57,7 +59,7 @@ pub use restore::{CaptureTitle, RestoreError};
 pub use scene::{Scene, SceneSession};
 
 use crate::ingress::Input;
-use crate::ownership::{RulesId, RulesStamp};
+use crate::ownership::{RulesId, RulesStamp, state_layout};
 use capture::Captor;
 use declare::Built;
 use game::Terms;
@@ -138,6 +140,8 @@ impl Zone {
         index::declare(&mut zone);
         zone.output::<effects::Effects>();
         rest::declare(&mut zone);
+        #[cfg(feature = "testing")]
+        growth::declare(&mut zone);
         let game = Arc::clone(&config.game).build(&mut zone)?;
         zone.derived(game.terms());
         let Built {
@@ -175,8 +179,9 @@ impl Zone {
     }
 
     fn read(&mut self, chain: &[&[u8]]) -> Result<(), RestoreError> {
-        let expected = restore::read_chain(&mut self.world, self.captor.kinds(), chain)?;
-        let found = self.captor.digest(&self.world);
+        let (layout, expected) = restore::read_chain(&mut self.world, self.captor.kinds(), chain)?;
+        // The digest was made of what its layout has, and not of what was added since.
+        let found = self.captor.digest(&self.world, layout);
         if found != expected {
             return Err(RestoreError::Digest { expected, found });
         }
@@ -249,7 +254,7 @@ impl Zone {
     /// Hash of the whole state. Costs a pass over it.
     pub fn digest(&mut self) -> Digest {
         self.check_whole();
-        self.captor.digest(&self.world)
+        self.captor.digest(&self.world, state_layout())
     }
 
     /// Cuts the state between two ticks: copies it, and leaves it to others to make bytes of it. One capture may be in

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 
 use self::batch::{Batch, FactsHash, ZoneCut};
-pub use self::batch::{CutCharacter, CutFacts};
+pub use self::batch::{CutCharacter, CutFacts, character_row};
 use super::archive::{ArchiveCommit, ArchiveError, ArchivedZone, CommitAnswer, CommitMark, CommitReport, LedgerRow};
 use super::lag::{Lag, LagConfig, LagState};
 use super::pending_moves::{PendingMoves, section};

@@ -1,6 +1,7 @@
 //! Audit: a zone's history, read whole from a history file, replayed with a look at every digest, and compared with
 //! another. It opens no file, and decides nothing about a zone that lives.
 
+mod checkup;
 mod comparison;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
 use everhold_protocol::{SessionId, Tick};
 
+pub use checkup::{Checkup, HistoryFlaw};
 pub use comparison::{HistoryComparison, HistoryDifference, HistoryHoles, compare};
 
 use super::history::{HistoryFrame, HistoryHeader};

@@ -17,7 +17,8 @@
 //! it under the world file that the store has kept of those, and makes up for the stop. The record itself changes by an operator's word, or, when
 //! every zone is sealed and none has an owner, by the first shard that starts: then no shard lives that could disagree.
 
-use crate::limits::{STATE_LAYOUT, STATE_LAYOUT_MIN};
+use super::state_layout::{reads_layout, state_layout};
+use crate::limits::STATE_LAYOUT_MIN;
 
 /// The id of rules: the hash of everything that decides what a record does to a zone.
 pub type RulesId = [u8; 32];
@@ -54,8 +55,8 @@ pub enum RulesRefusal {
     },
     /// The zone was sealed in a layout that this build does not read.
     #[error(
-        "the zone was sealed in layout {0}, and this build reads {STATE_LAYOUT_MIN} to {STATE_LAYOUT}: start the later \
-         build"
+        "the zone was sealed in layout {0}, and this build reads {STATE_LAYOUT_MIN} to {known}: start the build that sealed \
+         it, or a later one", known = state_layout()
     )]
     Layout(u16),
     /// The zone was not sealed, and another build's rules are needed to replay it.
@@ -139,7 +140,7 @@ impl RulesStamp {
                 ours: self.code,
             });
         }
-        if !(STATE_LAYOUT_MIN..=STATE_LAYOUT).contains(&theirs.layout) {
+        if !reads_layout(theirs.layout) {
             return Err(RulesRefusal::Layout(theirs.layout));
         }
         Ok(())
@@ -149,6 +150,7 @@ impl RulesStamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::STATE_LAYOUT;
 
     const fn stamp(id: u8, code: u32, layout: u16) -> RulesStamp {
         RulesStamp {

@@ -58,9 +58,9 @@ impl Captor {
         };
     }
 
-    /// Hash of the whole state.
-    pub(crate) fn digest(&mut self, world: &World) -> Digest {
-        Digest(self.kinds.digest(world))
+    /// Hash of the whole state, as far as a layout has it.
+    pub(crate) fn digest(&mut self, world: &World, layout: u16) -> Digest {
+        Digest(self.kinds.digest(world, layout))
     }
 
     /// Cuts.

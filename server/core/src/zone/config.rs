@@ -5,8 +5,7 @@ use std::sync::Arc;
 use everhold_protocol::ZoneName;
 
 use super::game::Game;
-use crate::limits::STATE_LAYOUT;
-use crate::ownership::RulesStamp;
+use crate::ownership::{RulesStamp, state_layout};
 
 /// The configuration of a zone.
 #[derive(Clone, Debug)]
@@ -34,7 +33,7 @@ impl ZoneConfig {
         RulesStamp {
             id: self.rules_id(),
             code: self.game.rules_code(),
-            layout: STATE_LAYOUT,
+            layout: state_layout(),
         }
     }
 }

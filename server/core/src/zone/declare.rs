@@ -140,16 +140,21 @@ fn rethrow(mut error: BevyError, context: ErrorContext) {
 /// Declares state: components (each entity has any subset) and resources (each exists once).
 ///
 /// Derives the types, their bytes and hashes, and `declare_state`, which declares all of them to a [`ZoneBuilder`].
+///
+/// A field that a later layout added is declared after all others as `name: Type = since(LAYOUT, default)`. It is
+/// written and hashed from that layout on, and is its default in whatever was written before: so a state of an earlier
+/// layout is read, and has the digest that it was written with. Fields are never taken out, moved, or given another
+/// type; each change raises [`crate::limits::STATE_LAYOUT`].
 macro_rules! state {
     (
         components { $(
             $(#[$cm:meta])* $ckind:literal $csight:ident $comp:ident {
-                $($(#[$cfm:meta])* $cf:ident: $ct:ty),* $(,)?
+                $($(#[$cfm:meta])* $cf:ident: $ct:ty $(= since($cs:expr, $cd:expr))?),* $(,)?
             }
         )* }
         resources { $(
             $(#[$rm:meta])* $rkind:literal $rsight:ident $res:ident {
-                $($(#[$rfm:meta])* $rf:ident: $rt:ty),* $(,)?
+                $($(#[$rfm:meta])* $rf:ident: $rt:ty $(= since($rs:expr, $rd:expr))?),* $(,)?
             }
         )* }
     ) => {
@@ -157,13 +162,13 @@ macro_rules! state {
             $(#[$cm])*
             #[derive(bevy_ecs::component::Component, Clone, Debug, PartialEq, Eq)]
             pub struct $comp { $($(#[$cfm])* pub $cf: $ct),* }
-            $crate::zone::declare::state!(@bytes $ckind $csight $comp { $($cf),* });
+            $crate::zone::declare::state!(@bytes $ckind $csight $comp { $($cf $(since $cs, $cd)?;)* });
         )*
         $(
             $(#[$rm])*
             #[derive(bevy_ecs::resource::Resource, Clone, Debug, Default, PartialEq, Eq)]
             pub struct $res { $($(#[$rfm])* pub $rf: $rt),* }
-            $crate::zone::declare::state!(@bytes $rkind $rsight $res { $($rf),* });
+            $crate::zone::declare::state!(@bytes $rkind $rsight $res { $($rf $(since $rs, $rd)?;)* });
         )*
 
         /// Declares the state of this file.
@@ -172,22 +177,46 @@ macro_rules! state {
             $(zone.resource::<$res>();)*
         }
     };
-    (@bytes $kind:literal $visibility:ident $name:ident { $($f:ident),* }) => {
+    (@bytes $kind:literal $visibility:ident $name:ident { $($f:ident $(since $s:expr, $d:expr)?;)* }) => {
         impl $crate::zone::field::Field for $name {
             fn put(&self, out: &mut Vec<u8>) {
-                $($crate::zone::field::Field::put(&self.$f, out);)*
+                $crate::zone::registry::State::put_at(self, $crate::ownership::state_layout(), out);
             }
             fn get(input: &mut &[u8]) -> Result<Self, $crate::zone::field::Corrupt> {
-                Ok(Self { $($f: $crate::zone::field::Field::get(input)?),* })
+                $crate::zone::registry::State::get_at($crate::ownership::state_layout(), input)
             }
             fn mix(&self, hasher: &mut $crate::zone::hasher::StateHasher) {
-                $($crate::zone::field::Field::mix(&self.$f, hasher);)*
+                $crate::zone::registry::State::mix_at(self, $crate::ownership::state_layout(), hasher);
             }
         }
         impl $crate::zone::registry::State for $name {
             const KIND: u8 = $kind;
             const VISIBILITY: $crate::zone::registry::Visibility = $crate::zone::registry::Visibility::$visibility;
+
+            fn put_at(&self, _layout: u16, out: &mut Vec<u8>) {
+                $(if $crate::zone::declare::state!(@has _layout $($s)?) {
+                    $crate::zone::field::Field::put(&self.$f, out);
+                })*
+            }
+            fn get_at(_layout: u16, input: &mut &[u8]) -> Result<Self, $crate::zone::field::Corrupt> {
+                Ok(Self {
+                    $($f: $crate::zone::declare::state!(
+                        @get _layout, $crate::zone::field::Field::get(input)? $(, $s, $d)?
+                    )),*
+                })
+            }
+            fn mix_at(&self, _layout: u16, hasher: &mut $crate::zone::hasher::StateHasher) {
+                $(if $crate::zone::declare::state!(@has _layout $($s)?) {
+                    $crate::zone::field::Field::mix(&self.$f, hasher);
+                })*
+            }
         }
+    };
+    (@has $layout:ident) => { true };
+    (@has $layout:ident $since:expr) => { $layout >= $since };
+    (@get $layout:ident, $read:expr) => { $read };
+    (@get $layout:ident, $read:expr, $since:expr, $default:expr) => {
+        if $layout >= $since { $read } else { $default }
     };
 }
 pub(crate) use state;

@@ -7,7 +7,8 @@
 //!
 //! Layout of a body: version (u16 LE), 1 for a base or 0 for a delta, tick, digest (u64 LE), resources, entities that
 //! are gone, components that were removed, entities with what changed. A reader applies them in this order: an id that
-//! left and came back within one delta is there afterwards.
+//! left and came back within one delta is there afterwards. What a later layout added, the fields' declarations say:
+//! see [`super::declare`].
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ use everhold_protocol::{EntityId, Tick};
 use super::field::{Field, put_varint};
 use super::hasher::{Digest, StateHasher};
 use super::registry::{Id, State};
-use crate::limits::STATE_LAYOUT;
+use crate::ownership::state_layout;
 
 /// The extent of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,7 +68,7 @@ impl Frozen {
         let tables = self.tables.iter().map(FrozenTable::digest);
         let digest = Digest(resources.chain(tables).fold(0, u64::wrapping_add));
         let mut body = Vec::new();
-        body.extend_from_slice(&STATE_LAYOUT.to_le_bytes());
+        body.extend_from_slice(&state_layout().to_le_bytes());
         body.push(u8::from(self.base));
         self.tick.put(&mut body);
         body.extend_from_slice(&digest.0.to_le_bytes());
@@ -124,7 +125,7 @@ impl<R: State> FrozenValue for R {
     }
 
     fn digest(&self) -> u64 {
-        digest_resource(self)
+        digest_resource(self, state_layout())
     }
 }
 
@@ -266,23 +267,24 @@ impl<C: State> FrozenColumn for Column<C> {
     }
 
     fn digest(&self, ids: &[Id]) -> u64 {
-        digest_column(ids, &self.values)
+        digest_column(ids, &self.values, state_layout())
     }
 }
 
-/// Returns a column's part of the digest: a sum of its values' hashes, so that their order has no part in it.
-pub(crate) fn digest_column<C: State>(ids: &[Id], values: &[C]) -> u64 {
+/// Returns a column's part of the digest of a layout: a sum of its values' hashes, so that their order has no part in
+/// it.
+pub(crate) fn digest_column<C: State>(ids: &[Id], values: &[C], layout: u16) -> u64 {
     ids.iter().zip(values).fold(0, |sum: u64, (id, value)| {
         let mut hasher = StateHasher::new(u64::from(C::KIND));
         hasher.word(id.0.0);
-        value.mix(&mut hasher);
+        value.mix_at(layout, &mut hasher);
         sum.wrapping_add(hasher.finish())
     })
 }
 
-/// Returns a resource's part of the digest.
-pub(crate) fn digest_resource<R: State>(resource: &R) -> u64 {
+/// Returns a resource's part of the digest of a layout.
+pub(crate) fn digest_resource<R: State>(resource: &R, layout: u16) -> u64 {
     let mut hasher = StateHasher::new(!u64::from(R::KIND));
-    resource.mix(&mut hasher);
+    resource.mix_at(layout, &mut hasher);
     hasher.finish()
 }

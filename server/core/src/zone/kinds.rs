@@ -60,10 +60,10 @@ impl Kinds {
         self.resources.iter().map(|kind| kind.cut(world, since)).collect()
     }
 
-    /// Sums the hashes of all components and resources: order has no part in it.
-    pub(crate) fn digest(&mut self, world: &World) -> u64 {
-        let components = self.components.iter_mut().map(|kind| kind.digest(world));
-        let resources = self.resources.iter().map(|kind| kind.digest(world));
+    /// Sums the hashes of all components and resources, as far as a layout has them: order has no part in it.
+    pub(crate) fn digest(&mut self, world: &World, layout: u16) -> u64 {
+        let components = self.components.iter_mut().map(|kind| kind.digest(world, layout));
+        let resources = self.resources.iter().map(|kind| kind.digest(world, layout));
         components.chain(resources).fold(0, u64::wrapping_add)
     }
 
@@ -80,10 +80,15 @@ impl Kinds {
         kinds.filter_map(|kind| kind.describe(world, entity)).collect()
     }
 
-    /// Replaces one resource by what the bytes say.
-    pub(crate) fn place_resource(&self, world: &mut World, kind: u8, input: &mut &[u8]) -> Result<(), Corrupt> {
+    /// Replaces one resource by what bytes of a layout say.
+    pub(crate) fn place_resource(
+        &self,
+        world: &mut World,
+        (kind, layout): (u8, u16),
+        input: &mut &[u8],
+    ) -> Result<(), Corrupt> {
         let known = self.resources.iter().find(|known| known.kind() == kind);
-        known.ok_or(Corrupt)?.place(world, input)
+        known.ok_or(Corrupt)?.place(world, layout, input)
     }
 
     /// Rows of these kinds, none yet.
@@ -101,7 +106,7 @@ impl Kinds {
 trait ComponentKind: Send + Sync {
     fn kind(&self) -> u8;
     fn cut(&mut self, world: &World, since: Option<ChangeTick>, tables: &mut [FrozenTable]);
-    fn digest(&mut self, world: &World) -> u64;
+    fn digest(&mut self, world: &World, layout: u16) -> u64;
     fn is_on(&self, world: &World, entity: Entity) -> bool;
     fn describe(&self, world: &World, entity: Entity) -> Option<(&'static str, String)>;
     fn column(&self) -> Box<dyn ReadColumn>;
@@ -140,12 +145,12 @@ impl<C: State + Component> ComponentKind for Columns<C> {
         }
     }
 
-    fn digest(&mut self, world: &World) -> u64 {
+    fn digest(&mut self, world: &World, layout: u16) -> u64 {
         let tables = self
             .0
             .contiguous_iter(world)
             .expect("every component is kept in tables");
-        let shares = tables.map(|(ids, _, column)| digest_column(ids, &column));
+        let shares = tables.map(|(ids, _, column)| digest_column(ids, &column, layout));
         shares.fold(0, u64::wrapping_add)
     }
 
@@ -168,8 +173,8 @@ impl<C: State + Component> ComponentKind for Columns<C> {
 trait ResourceKind: Send + Sync {
     fn kind(&self) -> u8;
     fn cut(&self, world: &World, since: Option<ChangeTick>) -> FrozenResource;
-    fn digest(&self, world: &World) -> u64;
-    fn place(&self, world: &mut World, input: &mut &[u8]) -> Result<(), Corrupt>;
+    fn digest(&self, world: &World, layout: u16) -> u64;
+    fn place(&self, world: &mut World, layout: u16, input: &mut &[u8]) -> Result<(), Corrupt>;
 }
 
 /// The one resource of type `R`.
@@ -189,12 +194,12 @@ impl<R: State + Resource> ResourceKind for Single<R> {
         }
     }
 
-    fn digest(&self, world: &World) -> u64 {
-        digest_resource(world.resource::<R>())
+    fn digest(&self, world: &World, layout: u16) -> u64 {
+        digest_resource(world.resource::<R>(), layout)
     }
 
-    fn place(&self, world: &mut World, input: &mut &[u8]) -> Result<(), Corrupt> {
-        world.insert_resource(R::get(input)?);
+    fn place(&self, world: &mut World, layout: u16, input: &mut &[u8]) -> Result<(), Corrupt> {
+        world.insert_resource(R::get_at(layout, input)?);
         Ok(())
     }
 }
@@ -206,6 +211,7 @@ mod tests {
     use everhold_protocol::{EntityId, Tick};
 
     use super::*;
+    use crate::ownership::state_layout;
     use crate::zone::frozen::Frozen;
     use crate::zone::state::{Clock, InputSeq};
 
@@ -221,7 +227,7 @@ mod tests {
         macro_rules! spawn_apart {
             ($($n:literal)*) => {$(
                 world.spawn((Id(EntityId($n)), InputSeq { last: 100 + $n }, Apart::<$n>));
-                let _met = kinds.digest(&world);
+                let _met = kinds.digest(&world, state_layout());
             )*};
         }
         spawn_apart!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
@@ -240,7 +246,7 @@ mod tests {
         };
         assert_eq!(
             frozen.encode().digest.0,
-            kinds.digest(&world),
+            kinds.digest(&world, state_layout()),
             "an id with another entity's value has another hash"
         );
     }

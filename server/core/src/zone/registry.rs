@@ -12,7 +12,8 @@ use bevy_ecs::lifecycle::HookContext;
 use bevy_ecs::world::DeferredWorld;
 use everhold_protocol::EntityId;
 
-use super::field::Field;
+use super::field::{Corrupt, Field};
+use super::hasher::StateHasher;
 use super::removals::Removals;
 
 /// An entity's stable id. Queries, hooks, and captures know an entity by it; `Entity` never orders, seeds, or is
@@ -70,6 +71,13 @@ pub trait State: Field + Clone + Debug + Send + Sync + 'static {
     const KIND: u8;
     /// The clients that may be told it.
     const VISIBILITY: Visibility;
+
+    /// Appends what a layout has of it.
+    fn put_at(&self, layout: u16, out: &mut Vec<u8>);
+    /// Takes it from the front of bytes of a layout; fields that were added since are their defaults.
+    fn get_at(layout: u16, input: &mut &[u8]) -> Result<Self, Corrupt>;
+    /// Adds what a layout has of it to a digest.
+    fn mix_at(&self, layout: u16, hasher: &mut StateHasher);
 }
 
 /// Fails the build of a scene that shows what not everybody may see.

@@ -12,7 +12,8 @@ use super::kinds::Kinds;
 use super::registry::State;
 use super::rows::Rows;
 use super::state::Clock;
-use crate::limits::{STATE_LAYOUT, STATE_LAYOUT_MIN};
+use crate::limits::STATE_LAYOUT_MIN;
+use crate::ownership::{reads_layout, state_layout};
 
 /// The reason why a chain of captures makes no zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +22,11 @@ pub enum RestoreError {
     #[error("the chain of captures is empty")]
     Empty,
     /// Written by another version of this program.
-    #[error("layout {found} of a capture is unknown, this program reads {STATE_LAYOUT_MIN} to {STATE_LAYOUT}")]
+    #[error(
+        "layout {found} of a capture is unknown, this program reads {STATE_LAYOUT_MIN} to {}: start the build that wrote \
+         it, or a later one",
+        state_layout()
+    )]
     Layout {
         /// The layout that the capture names.
         found: u16,
@@ -60,20 +65,30 @@ impl From<Corrupt> for RestoreError {
     }
 }
 
-/// Reads the chain into the World, which is fresh. Returns what the digest must be.
-pub(crate) fn read_chain(world: &mut World, kinds: &Kinds, chain: &[&[u8]]) -> Result<Digest, RestoreError> {
+/// Reads the chain into the World, which is fresh. Returns what the digest of the last capture's layout must be.
+pub(crate) fn read_chain(world: &mut World, kinds: &Kinds, chain: &[&[u8]]) -> Result<(u16, Digest), RestoreError> {
     let mut rows = kinds.rows();
-    let mut last: Option<(Tick, Digest)> = None;
+    let mut last: Option<Title> = None;
     for &body in chain {
-        let parent = last.map(|(tick, _)| tick);
+        let parent = last.map(|last| last.tick);
         last = Some(read_body(world, kinds, &mut rows, (body, parent))?);
     }
-    let (tick, digest) = last.ok_or(RestoreError::Empty)?;
-    if world.resource::<Clock>().tick != tick {
+    let last = last.ok_or(RestoreError::Empty)?;
+    if world.resource::<Clock>().tick != last.tick {
         return Err(RestoreError::Corrupt);
     }
     rows.place(world);
-    Ok(digest)
+    Ok((last.layout, last.digest))
+}
+
+/// The fixed beginning of a body.
+#[derive(Clone, Copy)]
+struct Title {
+    layout: u16,
+    /// 1: a base.
+    base: u8,
+    tick: Tick,
+    digest: Digest,
 }
 
 /// The title of a capture: what it says of itself, without the state that it holds.
@@ -91,27 +106,32 @@ impl CaptureTitle {
     /// Reads it off the first part of a capture's body. Total: any bytes give a title or an error.
     pub fn read(mut body: &[u8]) -> Result<Self, RestoreError> {
         let input = &mut body;
-        let (_, tick, digest) = read_title(input)?;
+        let Title {
+            layout, tick, digest, ..
+        } = read_title(input)?;
         let mut terms = None;
         // The engine's own resource of the lowest number stands first, if it is told.
         if get_varint(input)? > 0 && u8::get(input)? == Clock::KIND {
             let len = usize::try_from(get_varint(input)?).map_err(|_| Corrupt)?;
-            let clock = Clock::get(&mut take(input, len)?)?;
+            let clock = Clock::get_at(layout, &mut take(input, len)?)?;
             terms = Some((clock.seed, clock.rules_id));
         }
         Ok(Self { tick, digest, terms })
     }
 }
 
-/// Reads layout, kind (1: a base), tick, and digest off the front of a body.
-fn read_title(input: &mut &[u8]) -> Result<(u8, Tick, Digest), RestoreError> {
+/// Reads it off the front of a body.
+fn read_title(input: &mut &[u8]) -> Result<Title, RestoreError> {
     let found = u16::from_le_bytes(<[u8; 2]>::get(input)?);
-    if !(STATE_LAYOUT_MIN..=STATE_LAYOUT).contains(&found) {
+    if !reads_layout(found) {
         return Err(RestoreError::Layout { found });
     }
-    let base = u8::get(input)?;
-    let tick = Tick::get(input)?;
-    Ok((base, tick, Digest(u64::from_le_bytes(<[u8; 8]>::get(input)?))))
+    Ok(Title {
+        layout: found,
+        base: u8::get(input)?,
+        tick: Tick::get(input)?,
+        digest: Digest(u64::from_le_bytes(<[u8; 8]>::get(input)?)),
+    })
 }
 
 /// Reads one body, which follows one of the tick `parent`: resources into the World, entities into the rows.
@@ -120,12 +140,13 @@ fn read_body(
     kinds: &Kinds,
     rows: &mut Rows,
     (mut body, parent): (&[u8], Option<Tick>),
-) -> Result<(Tick, Digest), RestoreError> {
+) -> Result<Title, RestoreError> {
     let input = &mut body;
-    let (base, tick, digest) = read_title(input)?;
-    match (base, parent) {
+    let title = read_title(input)?;
+    let layout = title.layout;
+    match (title.base, parent) {
         (1, None) => {}
-        (0, Some(parent)) if parent <= tick => {}
+        (0, Some(parent)) if parent <= title.tick => {}
         (0 | 1, _) => return Err(RestoreError::Order),
         _ => return Err(RestoreError::Corrupt),
     }
@@ -133,7 +154,7 @@ fn read_body(
         let kind = u8::get(input)?;
         let len = usize::try_from(get_varint(input)?).map_err(|_| Corrupt)?;
         let mut bytes = take(input, len)?;
-        kinds.place_resource(world, kind, &mut bytes)?;
+        kinds.place_resource(world, (kind, layout), &mut bytes)?;
         if !bytes.is_empty() {
             return Err(RestoreError::Corrupt);
         }
@@ -149,10 +170,10 @@ fn read_body(
     for _ in 0..get_varint(input)? {
         let id = EntityId::get(input)?;
         let mask = get_varint(input)?;
-        rows.merge(id, mask, input)?;
+        rows.merge(id, (mask, layout), input)?;
     }
     if input.is_empty() {
-        Ok((tick, digest))
+        Ok(title)
     } else {
         Err(RestoreError::Corrupt)
     }

@@ -46,14 +46,14 @@ impl Rows {
         Ok(())
     }
 
-    /// Takes the components that `mask` names (bit = kind) over what was there.
-    pub(crate) fn merge(&mut self, id: EntityId, mask: u64, input: &mut &[u8]) -> Result<(), Corrupt> {
+    /// Takes the components that `mask` names (bit = kind), of a layout, over what was there.
+    pub(crate) fn merge(&mut self, id: EntityId, (mask, layout): (u64, u16), input: &mut &[u8]) -> Result<(), Corrupt> {
         let place = *self.places.entry(id).or_insert(self.len);
         self.len = self.len.max(place + 1);
         let mut unknown = mask;
         for (kind, column) in &mut self.columns {
             if mask & 1 << *kind != 0 {
-                column.read(place, input)?;
+                column.read(place, layout, input)?;
                 unknown &= !(1 << *kind);
             }
         }
@@ -83,8 +83,8 @@ impl Rows {
 pub(crate) trait ReadColumn {
     /// Itself, for those who know its type.
     fn as_any(&self) -> &dyn Any;
-    /// Takes a row's component from the front of `input`.
-    fn read(&mut self, place: usize, input: &mut &[u8]) -> Result<(), Corrupt>;
+    /// Takes a row's component of a layout from the front of `input`.
+    fn read(&mut self, place: usize, layout: u16, input: &mut &[u8]) -> Result<(), Corrupt>;
     /// Forgets a row's component.
     fn remove(&mut self, place: usize);
     /// Inserts a row's component, if it has one.
@@ -96,8 +96,8 @@ impl<C: State + Component> ReadColumn for Vec<Option<C>> {
         self
     }
 
-    fn read(&mut self, place: usize, input: &mut &[u8]) -> Result<(), Corrupt> {
-        let component = Some(C::get(input)?);
+    fn read(&mut self, place: usize, layout: u16, input: &mut &[u8]) -> Result<(), Corrupt> {
+        let component = Some(C::get_at(layout, input)?);
         match self.get_mut(place) {
             Some(known) => *known = component,
             None => {
@@ -126,6 +126,7 @@ mod tests {
     use everhold_protocol::Tick;
 
     use super::*;
+    use crate::ownership::state_layout;
     use crate::zone::field::Field;
     use crate::zone::state::{InputSeq, Resting};
 
@@ -146,7 +147,7 @@ mod tests {
     }
 
     fn merge(rows: &mut Rows, mask: u64, values: &[u64]) {
-        rows.merge(ID, mask, &mut &bytes(values)[..]).unwrap();
+        rows.merge(ID, (mask, state_layout()), &mut &bytes(values)[..]).unwrap();
     }
 
     /// Places the rows in a World. Returns the entity's last number there, and since when it rests; `None` if it is not
@@ -188,7 +189,8 @@ mod tests {
     #[test]
     fn kind_that_is_not_declared_is_corrupt() {
         let mut rows = rows();
-        assert_eq!(rows.merge(ID, SEQ | 1 << 63, &mut &bytes(&[1])[..]), Err(Corrupt));
+        let mask = (SEQ | 1 << 63, state_layout());
+        assert_eq!(rows.merge(ID, mask, &mut &bytes(&[1])[..]), Err(Corrupt));
         assert_eq!(rows.remove(ID, 63), Err(Corrupt));
     }
 }

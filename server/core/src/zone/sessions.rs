@@ -157,6 +157,8 @@ fn renew(world: &mut World, back: &Resume) -> Option<Entity> {
 fn attach(world: &mut World, game: &dyn GameZone, entity: Entity, (token, event_seq): (AttachToken, u64)) {
     let Some(&Id(id)) = world.get::<Id>(entity) else { return };
     lodging::wake(world, entity);
+    #[cfg(feature = "testing")]
+    super::growth::note_attach(world, entity);
     game.halt(world, entity);
     let Some(mut session) = world.get_mut::<Session>(entity) else {
         return;

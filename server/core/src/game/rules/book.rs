@@ -11,7 +11,7 @@ use self::bounds::{check, check_maps};
 use super::error::RuleError;
 use super::map::{ZoneMap, ZoneRules, within};
 use crate::limits::WORLD_BYTES_MAX;
-use crate::ownership::RulesStamp;
+use crate::ownership::{RulesStamp, state_layout};
 
 /// Rises when the same numbers would lead to another world: it is part of [`RuleBook::rules_id`].
 pub const RULES_VERSION: u32 = 2;
@@ -178,7 +178,7 @@ impl RuleBook {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"everhold rules");
         hasher.update(&RULES_VERSION.to_le_bytes());
-        hasher.update(&crate::limits::STATE_LAYOUT.to_le_bytes());
+        hasher.update(&state_layout().to_le_bytes());
         hasher.update(&tick_hz.to_le_bytes());
         hasher.update(&numbers);
         *hasher.finalize().as_bytes()
@@ -190,7 +190,7 @@ impl RuleBook {
         RulesStamp {
             id: self.rules_id(tick_hz),
             code: RULES_VERSION,
-            layout: crate::limits::STATE_LAYOUT,
+            layout: state_layout(),
         }
     }
 

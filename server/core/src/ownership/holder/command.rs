@@ -6,7 +6,7 @@ use std::time::Duration;
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
 use super::remark::Remark;
-use crate::limits::{STATE_LAYOUT, STATE_LAYOUT_MIN};
+use crate::limits::STATE_LAYOUT_MIN;
 use crate::ownership::authority::{AuthorityError, LeaseView, Leases, Renewal};
 pub use crate::ownership::contender::StoreData;
 use crate::ownership::grant::{Nonce, Tenure};
@@ -16,6 +16,7 @@ use crate::ownership::membership::ShardView;
 use crate::ownership::owner_mark::{OwnerMark, RulesTag};
 use crate::ownership::rules_stamp::{RulesId, RulesStamp};
 use crate::ownership::stamp::DataStamp;
+use crate::ownership::state_layout::state_layout;
 use crate::ownership::steps::AdoptionSteps;
 use crate::ownership::vacancy::VacancyNews;
 
@@ -229,8 +230,9 @@ pub struct UnfitZone {
 fn later_build(layout: Option<u16>) -> String {
     let words = |layout| {
         format!(
-            "; its state has layout {layout}, and this build reads {STATE_LAYOUT_MIN} to {STATE_LAYOUT}: start the build \
-             that wrote it, or a later one"
+            "; its state has layout {layout}, and this build reads {STATE_LAYOUT_MIN} to {}: start the build that wrote \
+             it, or a later one",
+            state_layout()
         )
     };
     layout.map(words).unwrap_or_default()
