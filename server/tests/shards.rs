@@ -8,6 +8,12 @@ mod visitor;
 mod mixed;
 #[path = "shards/rules.rs"]
 mod rules;
+#[path = "shards/rolling.rs"]
+mod rolling;
+#[path = "shards/golden.rs"]
+mod golden;
+#[path = "shards/verify.rs"]
+mod verify;
 #[path = "shards/failover.rs"]
 mod failover;
 #[path = "shards/outage.rs"]

@@ -114,11 +114,13 @@ impl SimCluster {
         setting.draw_unlike(&mut SplitMix64::new(options.seed.rotate_left(32)));
         let mut chance = SplitMix64::new(options.seed.rotate_left(48));
         setting.draw_replica(&mut chance);
+        setting.draw_roll(&mut SplitMix64::new(options.seed.rotate_left(40)));
         plan.draw_promotion(&setting, &mut chance);
         let mut chance = SplitMix64::new(options.seed.rotate_left(8));
         setting.draw_archive(&mut chance);
         setting.has_archive &= options.mutant.is_none_or(Mutant::is_of_archive);
         plan.draw_archive(&setting, &mut chance);
+        plan.0.extend(setting.rolls_at.map(|at| (at, Fault::Apply)));
         let plan = options.plan.clone().unwrap_or(plan);
         let (ttl, healed_at) = (setting.longest_ttl(), setting.begin + setting.span);
         let mut cluster = Self::new(options, setting, rules, &mut rng);
@@ -159,6 +161,7 @@ impl SimCluster {
         let world = Arc::new(SimWorld {
             rules: Arc::new(rules),
             other_rules: Arc::new(other_rules()),
+            has_record: setting.rolls_at.is_some(),
             ttl: setting.ttl,
             tick_hz: setting.tick_hz,
             ticket_key: key.verifying_key(),
@@ -175,6 +178,7 @@ impl SimCluster {
             env.links.set_far(far, setting.shards.len());
         }
         env.services.ttl = setting.longest_ttl();
+        env.services.rules.wanted = world.has_record.then(|| world.rules.rules_id(world.tick_hz));
         env.services.mutant = options.mutant;
         env.services.store.plant(options.mutant);
         let schema = world.rules.archive_schema().expect("the world is sound");
@@ -348,7 +352,7 @@ impl SimCluster {
     }
 }
 
-/// Returns rules under which no zone can go on that ran the world's.
+/// Returns rules under which a zone that ran the world's goes on only if they are wanted, where there is a record.
 fn other_rules() -> RuleBook {
     let text = WORLD.replacen("linger_ms = 10_000", "linger_ms = 10_001", 1);
     assert_ne!(text, WORLD, "they would be the same");

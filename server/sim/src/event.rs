@@ -5,13 +5,14 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use everhold_core::cluster::routing::{AccountQuery, AccountReply};
+use everhold_core::durability::adoption::KeptFile;
 use everhold_core::durability::archivist::CutFacts;
 use everhold_core::durability::evidence::EvidenceAnswer;
 use everhold_core::durability::pipeline::ArchiveAnswer;
 use everhold_core::durability::store::{AppendAnswer, StoreError, StoredRecord, ZoneOutline, ZoneSummary};
 use everhold_core::ingress::AttachToken;
 use everhold_core::ownership::holder::command::HolderAnswer;
-use everhold_core::ownership::{EndReason, Tenure};
+use everhold_core::ownership::{EndReason, RulesId, Tenure};
 use everhold_core::zone::Capture;
 use everhold_protocol::client::ConnId;
 use everhold_protocol::{Account, ClientMessage, ServerMessage};
@@ -135,6 +136,10 @@ pub enum StoreAnswer {
     Kept(Result<EvidenceAnswer, StoreError>),
     /// To the keeping of a character at rest: the generation of a newer record, if one is there.
     RestKept(Result<Option<u64>, StoreError>),
+    /// To the question for the wanted rules.
+    Wanted(Result<Option<RulesId>, StoreError>),
+    /// To the question for the file of a zone's rules.
+    KeptFile(Result<KeptFile, StoreError>),
     /// To an append.
     Appended(Result<AppendAnswer, StoreError>),
 }

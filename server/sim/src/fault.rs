@@ -86,6 +86,8 @@ pub enum Fault {
     CommitsLost(Duration),
     /// Either ends.
     CommitsHeard,
+    /// Another world file is put on record as the wanted one.
+    Apply,
 }
 
 /// The faults of a run, each with its time.
@@ -130,6 +132,7 @@ impl Fault {
             Self::ArchiveForgets => "archive forgets all",
             Self::CommitsUnheard(_) => "commits without an answer",
             Self::CommitsLost(_) => "commits that are lost",
+            Self::Apply => "another world file",
             Self::Unblock(..) | Self::Up(_) | Self::Quick(_) | Self::Accept(_) => return None,
             Self::Room | Self::PartsTaken | Self::ReplicaBack | Self::Remember | Self::CommitsHeard => return None,
         })

@@ -2,7 +2,7 @@
 //! counted. A path that no seed takes any more, and one that is not listed here, fails the pool (`tests/pool.rs`).
 
 /// The paths: of the cluster, and the kinds of faults that strike it.
-pub const PATHS: [&str; 83] = [
+pub const PATHS: [&str; 86] = [
     "a change of the checkpoints' lag",
     "a checkpoint that was given up",
     "a claim that was not made: other rules",
@@ -32,6 +32,8 @@ pub const PATHS: [&str; 83] = [
     "a zone that was replayed",
     "a zone that was sealed by its stop",
     "a zone that was suspended",
+    "a zone that was made up for: replayed under its own file, to be sealed",
+    "a zone that was taken over by other rules",
     "a zone that went on from memory",
     "a zone of which the store had lost some",
     "a zone whose journal was damaged",
@@ -86,4 +88,5 @@ pub const PATHS: [&str; 83] = [
     "slow archive",
     "commits without an answer",
     "commits that are lost",
+    "another world file",
 ];

@@ -7,6 +7,7 @@ mod damaged;
 mod excuses;
 mod reading;
 mod replicas;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use self::archived::ArchiveBook;
 use self::book::ZoneBook;
 use self::damaged::DamagedPlace;
 use self::replicas::StoreReplica;
+pub use self::rules::RulesRecord;
 use crate::archive::MemoryArchive;
 use crate::authority::MemoryAuthority;
 use crate::mutant::Mutant;
@@ -62,6 +64,8 @@ pub struct Services {
     pub store: MemoryStore,
     /// Its replica.
     pub replica: StoreReplica,
+    /// The record of the world's rules, in the store.
+    pub rules: RulesRecord,
     /// The authority.
     pub authority: MemoryAuthority,
     /// The archive.

@@ -45,6 +45,8 @@ pub struct RunSetting {
     pub begin: Duration,
     /// The time in which faults strike.
     pub span: Duration,
+    /// The time at which another world file is put on record: shards that start afterwards have it.
+    pub rolls_at: Option<Duration>,
 }
 
 impl RunSetting {
@@ -73,6 +75,7 @@ impl RunSetting {
             span: seconds(if is_slow { 200 } else { 8 }),
             far: draw_far(rng),
             has_archive: false,
+            rolls_at: None,
         }
     }
 
@@ -109,6 +112,14 @@ impl RunSetting {
     /// Draws whether there is an archive, from chance of its own: one run in two is what it would be without any.
     pub fn draw_archive(&mut self, rng: &mut SplitMix64) {
         self.has_archive = rng.below(2) == 0;
+    }
+
+    /// Draws whether the world's file changes while it is served, from chance of its own: in one run in five, if its
+    /// shards do not run other rules anyhow.
+    pub fn draw_roll(&mut self, rng: &mut SplitMix64) {
+        let are_alike = self.shards.iter().all(|flags| flags.other_rules_from.is_none());
+        let at = self.begin + self.span * u32::try_from(rng.below(700)).unwrap_or_default() / 1_000;
+        self.rolls_at = (rng.below(5) == 0 && are_alike).then_some(at);
     }
 
     /// Returns the longest ttl of a shard: so long it may take until a lease runs out.

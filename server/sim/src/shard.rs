@@ -28,7 +28,7 @@ use everhold_core::ownership::contender::ContenderConfig;
 use everhold_core::ownership::holder::command::Request as HolderRequest;
 use everhold_core::ownership::{
     AdoptionFailure, DataStamp, EndReason, Holder, HolderConfig, KeyFingerprints, LeaseConfig, Nonce, Remains,
-    RulesTag, Tenure,
+    RulesStamp, RulesTag, Tenure,
 };
 use everhold_protocol::{Account, Tick, ZoneName};
 
@@ -50,6 +50,8 @@ pub struct SimWorld {
     pub rules: Arc<RuleBook>,
     /// The rules of shards that can run nothing of what those ran.
     pub other_rules: Arc<RuleBook>,
+    /// Whether the store has the rules on record that the world is to run.
+    pub has_record: bool,
     /// The ttl of a shard's leases, if it has none of its own.
     pub ttl: Duration,
     /// Ticks per second.
@@ -76,6 +78,8 @@ enum Kind {
     Records,
     Quarantine,
     Rewind,
+    Wanted,
+    KeptFile,
     Evidence,
     Forked,
     Blame,
@@ -104,6 +108,8 @@ pub struct SimShard {
     world: Arc<SimWorld>,
     rules: Arc<RuleBook>,
     tag: RulesTag,
+    /// Its rules, if the world has its rules on record.
+    stamp: Option<RulesStamp>,
     ttl: Duration,
     holder: Holder,
     orders: VecDeque<Order>,
@@ -154,8 +160,12 @@ impl SimShard {
     pub fn start(env: &mut Env, place: usize, life: u64, flags: &Flags, world: &Arc<SimWorld>) -> Self {
         let nonce = Nonce(env.rng.draw() >> 1);
         let addr = address(place);
-        let is_other = flags.other_rules_from.is_some_and(|first| life >= first);
+        let other = world.other_rules.rules_id(world.tick_hz);
+        let is_applied = world.has_record && env.services.rules.wanted == Some(other);
+        let is_other = is_applied || flags.other_rules_from.is_some_and(|first| life >= first);
         let rules = if is_other { &world.other_rules } else { &world.rules };
+        let stamp = world.has_record.then(|| rules.stamp(world.tick_hz));
+        stamp.iter().for_each(|stamp| env.services.rules.keep(*stamp));
         let tag = RulesTag::new(&rules.rules_id(world.tick_hz));
         let ttl = flags.ttl.unwrap_or(world.ttl);
         let lease = LeaseConfig::new(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX), world.tick_hz);
@@ -165,8 +175,7 @@ impl SimShard {
             keys: KeyFingerprints::default(),
             lease,
             contender,
-            // A simulated world has no record of its rules.
-            rules: None,
+            rules: stamp,
             zones: world.rules.zones().cloned().collect(),
             reseed_grace: lease.reseed_grace(),
         });
@@ -178,6 +187,7 @@ impl SimShard {
             addr,
             rules: Arc::clone(rules),
             tag,
+            stamp,
             ttl,
             holder,
             orders: VecDeque::new(),
@@ -316,10 +326,15 @@ impl SimShard {
         self.given_up.contains(zone)
     }
 
-    /// Whether this process can run a zone whose data is of these rules, if there is data.
+    /// Whether this process can run a zone whose data is of these rules, if there is data, or may begin it.
     #[must_use]
-    pub fn is_able(&self, zone: &ZoneName, rules: Option<RulesTag>) -> bool {
-        let is_fit = rules.is_none_or(|rules| rules == self.tag);
+    pub fn is_able(&self, services: &crate::services::Services, zone: &ZoneName, rules: Option<RulesTag>) -> bool {
+        let is_fit = match (rules, self.stamp) {
+            (Some(rules), _) if rules == self.tag => true,
+            (Some(rules), Some(ours)) => services.may_go_on(zone, ours, rules),
+            (None, Some(ours)) => ours.may_begin(services.rules.wanted).is_ok(),
+            (rules, None) => rules.is_none(),
+        };
         !self.wedged.contains(zone) && (is_fit || self.remembers(zone))
     }
 
@@ -393,6 +408,8 @@ impl SimShard {
             Kind::Read => StoreAnswer::Read(Err(away())),
             Kind::Parts => StoreAnswer::Parts(Err(away())),
             Kind::Records => StoreAnswer::Records(Err(away())),
+            Kind::Wanted => StoreAnswer::Wanted(Err(away())),
+            Kind::KeptFile => StoreAnswer::KeptFile(Err(away())),
             Kind::Append if env.services.mutant == Some(Mutant::SilenceIsYes) => {
                 StoreAnswer::Appended(Ok(AppendAnswer::Ok))
             }

@@ -11,6 +11,7 @@ use everhold_testing::redis::Persistence;
 use rustix::process::Signal;
 
 use crate::redis::playing;
+use crate::verify::verified;
 use crate::world::{PATIENCE, World, meadow};
 
 /// Checkpoints so often that a test soon has two bases, with deltas.
@@ -74,6 +75,11 @@ fn field(Position { epoch, tick, hash }: Position) -> String {
     format!("{epoch} {tick} {hex} 0")
 }
 
+/// Looks at the world with `everhold verify`. Returns its exit code.
+fn found_by_verify(world: &World) -> Option<i32> {
+    verified(world, &[]).0
+}
+
 /// Whether there are two bases, a delta on the newer one, and at least four records after it.
 fn is_worth_damaging(outline: &ZoneOutline) -> bool {
     let bases = outline.chain.iter().filter(|head| head.kind == CheckpointKind::Base);
@@ -120,7 +126,10 @@ async fn adopted_in_spite_of(mut world: World, struck: impl Fn(&ZoneOutline) -> 
     player.until_told_of(world.cluster.all[heir].addr).await;
     world.cluster.signal(heir, Signal::STOP).expect("it lives");
     let outline = kill_worth_damaging(&mut world, owner).await;
-    flip(&world, &outline, struck(&outline));
+    assert_eq!(found_by_verify(&world), Some(0), "nothing is damaged yet");
+    let struck = struck(&outline);
+    flip(&world, &outline, struck);
+    assert_eq!(found_by_verify(&world), Some(1), "{struck:?} is found");
     world.cluster.signal(heir, Signal::CONT).expect("it lives");
 
     let (new_epoch, _) = world.until_adopted(&meadow(), heir, epoch);

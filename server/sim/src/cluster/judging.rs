@@ -40,7 +40,8 @@ impl SimCluster {
     /// Whether some living shard can run a zone.
     fn is_any_able(&self, zone: &ZoneName) -> bool {
         let rules = self.env.services.stored_rules(zone);
-        self.shards().any(|shard| shard.is_able(zone, rules))
+        self.shards()
+            .any(|shard| shard.is_able(&self.env.services, zone, rules))
     }
 
     /// Every zone that some shard can run has an owner.

@@ -11,7 +11,7 @@ use crate::env::Env;
 use crate::event::{ShardInput, SimEvent, SimRequest};
 use crate::fault::Fault;
 use crate::links::Party;
-use crate::services::CommitFate;
+use crate::services::{CommitFate, RulesRecord};
 use crate::setting::draw_below;
 use crate::shard::SimShard;
 use crate::store::{MemoryStore, StoredKind, StoredPlace};
@@ -53,6 +53,12 @@ impl SimCluster {
             Fault::AuthorityForgets => self.env.services.authority.forget_everything(),
             Fault::Poison(player) => self.players[player].poison = Some(POISON.to_owned()),
             Fault::Wedge(place) => self.wedge(place),
+            Fault::Apply => {
+                let other = &self.world.other_rules;
+                let rules = &mut self.env.services.rules;
+                rules.keep(other.stamp(self.world.tick_hz));
+                rules.wanted = Some(other.rules_id(self.world.tick_hz));
+            }
             other => self.strike_store(other),
         }
     }
@@ -71,6 +77,7 @@ impl SimCluster {
             Fault::Room => self.env.services.store.set_full(false),
             Fault::StoreForgets => {
                 self.env.services.store.forget_everything();
+                self.env.services.rules = RulesRecord::default();
                 self.env.services.note_rewound();
                 self.note_forgetting();
             }

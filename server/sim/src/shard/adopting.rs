@@ -65,6 +65,10 @@ impl SimShard {
         let grace = granted.reseed_grace;
         let adoption =
             Adoption::new(env.instant(), tenure.grant, grace, memory, granted.steps.clone()).promised(granted.promised);
+        let adoption = match self.stamp {
+            Some(rules) => adoption.under(rules),
+            None => adoption,
+        };
         self.adopting.insert(
             tenure.zone.clone(),
             Adopting {
@@ -143,8 +147,13 @@ impl SimShard {
             AdoptionCommand::FenceArchive | AdoptionCommand::ReadBlobPart(..) => {
                 unreachable!("a simulated adoption asks no archive")
             }
-            AdoptionCommand::ReadWanted | AdoptionCommand::ReadKept(_) => {
-                unreachable!("a simulated world has no record of its rules")
+            AdoptionCommand::ReadWanted => self.ask_store(env, (tenure, Kind::Wanted), ANSWER_MAX, |services| {
+                StoreAnswer::Wanted(Ok(services.rules.wanted))
+            }),
+            AdoptionCommand::ReadKept(id) => {
+                self.ask_store(env, (tenure, Kind::KeptFile), ANSWER_MAX, move |services| {
+                    StoreAnswer::KeptFile(Ok(services.rules.kept_file(id)))
+                });
             }
             AdoptionCommand::Keep(keep, max) => self.keep_divergent(env, tenure, (keep, max)),
             AdoptionCommand::Rewind(to) => {
@@ -185,9 +194,10 @@ impl SimShard {
     }
 
     fn replay(&mut self, env: &Env, tenure: &Tenure, data: ZoneData) {
-        let config = self.zone_config(&tenure.zone);
+        let (own, kept) = (self.zone_config(&tenure.zone), self.kept_config(&tenure.zone));
         if let Some(adopting) = self.adopting.get_mut(&tenure.zone) {
             let steps = adopting.adoption.steps();
+            let config = if adopting.adoption.runs_kept_rules() { kept } else { own };
             let mut outcome = plan(data).and_then(|plan| replay(plan.counted_by(steps), config));
             if let Ok(replayed) = &mut outcome
                 && env.services.mutant == Some(Mutant::DivergenceUnseen)
@@ -219,6 +229,8 @@ impl SimShard {
             (Kind::Parts, StoreAnswer::Parts(answer)) => adopting.adoption.handle_parts(now, answer),
             (Kind::Records, StoreAnswer::Records(answer)) => adopting.adoption.handle_records(now, answer),
             (Kind::Rewind, StoreAnswer::Done(answer)) => adopting.adoption.handle_rewound(now, answer),
+            (Kind::Wanted, StoreAnswer::Wanted(answer)) => adopting.adoption.handle_wanted(now, answer),
+            (Kind::KeptFile, StoreAnswer::KeptFile(answer)) => adopting.adoption.handle_kept_file(now, answer),
             (Kind::Evidence, StoreAnswer::Kept(answer)) => adopting.adoption.handle_kept(now, answer),
             (Kind::Quarantine, StoreAnswer::Done(answer)) => adopting.adoption.handle_quarantined(now, answer),
             _ => unreachable!("an answer is of the kind that was asked"),
@@ -371,6 +383,16 @@ impl SimShard {
             env.tell(|| format!("only shards that are cut off have what was told of {zone}"));
         }
         env.services.check_told(tenure, last);
+    }
+
+    /// Returns the configuration of a zone under the rules that this shard does not have.
+    fn kept_config(&self, zone: &ZoneName) -> ZoneConfig {
+        let books = [&self.world.rules, &self.world.other_rules];
+        let others = books.into_iter().find(|book| !Arc::ptr_eq(book, &self.rules));
+        ZoneConfig {
+            game: Arc::clone(others.expect("there are two")) as Arc<_>,
+            ..self.zone_config(zone)
+        }
     }
 
     pub(super) fn zone_config(&self, zone: &ZoneName) -> ZoneConfig {

@@ -314,11 +314,13 @@ fn answer_to(
         HolderRequest::Fence(_) if services.mutant == Some(Mutant::EpochForgotten) => {
             HolderAnswer::Fence(StoreFence::None)
         }
-        HolderRequest::Fence(zone) => HolderAnswer::Fence(match services.store.summary(&zone) {
-            Some(summary) => summary.fence(),
-            None => StoreFence::None,
-        }),
-        HolderRequest::Data(zone) | HolderRequest::Foreign(zone, _) => {
+        HolderRequest::Fence(zone) => match services.store.summary(&zone) {
+            Some(summary) if summary.data() != StoreData::Nothing => HolderAnswer::Fence(summary.fence()),
+            Some(summary) => HolderAnswer::Unbegun(summary.fence(), services.rules.wanted),
+            None => HolderAnswer::Unbegun(StoreFence::None, services.rules.wanted),
+        },
+        HolderRequest::Foreign(zone, ran) => services.foreign(zone, ran),
+        HolderRequest::Data(zone) => {
             let summary = services.store.summary(&zone);
             let data = summary.map_or(StoreData::Nothing, |summary| summary.data());
             HolderAnswer::Data(zone, data)

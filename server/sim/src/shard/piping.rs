@@ -6,10 +6,10 @@ use std::time::Duration;
 use everhold_core::cluster::Home;
 use everhold_core::durability::archive::WallMs;
 use everhold_core::durability::archivist::{ArchivedRest, CutFacts};
-use everhold_core::durability::store::{Origin, Position, Seal};
+use everhold_core::durability::store::{CheckpointKind, Origin, Position, Seal};
 use everhold_core::durability::{PipelineCommand, PipelineConfig};
 use everhold_core::ingress::inbox::InboxEntry;
-use everhold_core::ownership::Tenure;
+use everhold_core::ownership::{RulesStamp, Tenure};
 use everhold_core::replication::Datagrams;
 use everhold_core::tick::TickOrder;
 use everhold_core::zone::Outputs;
@@ -76,7 +76,7 @@ impl SimShard {
 
     /// Begins an operation at the store.
     fn begin_write(&mut self, env: &mut Env, tenure: &Tenure, command: PipelineCommand<Datagrams, Outputs>) {
-        let whose = tenure.clone();
+        let (whose, rules) = (tenure.clone(), self.rules_of(tenure));
         env.services.check_leased(tenure, "writes");
         match command {
             PipelineCommand::Append(records) => {
@@ -103,7 +103,12 @@ impl SimShard {
                     env,
                     (tenure, Kind::Write),
                     PipelineConfig::ANSWER_MAX,
-                    move |services| StoreAnswer::Done(services.move_head(&whose, head)),
+                    move |services| {
+                        if head.kind == CheckpointKind::Base {
+                            services.rules.keep(rules);
+                        }
+                        StoreAnswer::Done(services.move_head(&whose, head))
+                    },
                 );
             }
             PipelineCommand::WriteSeal(position) => self.write_seal(env, tenure, position),
@@ -126,6 +131,7 @@ impl SimShard {
                     (tenure, Kind::Create),
                     PipelineConfig::ANSWER_MAX,
                     move |services| {
+                        services.rules.keep(rules);
                         let create = |store: &mut MemoryStore| store.create(&whose, Origin::Memory);
                         StoreAnswer::Done(services.decide(&whose, create))
                     },
@@ -135,9 +141,15 @@ impl SimShard {
         }
     }
 
+    /// Returns the rules that a hosted zone has.
+    fn rules_of(&self, tenure: &Tenure) -> RulesStamp {
+        let hosted = self.local.zones.get(&tenure.zone);
+        hosted.map_or_else(|| self.zone_config(&tenure.zone).rules(), |hosted| hosted.rules)
+    }
+
     fn write_seal(&mut self, env: &mut Env, tenure: &Tenure, position: Position) {
         env.took("a zone that was sealed by its stop");
-        let (whose, rules) = (tenure.clone(), self.zone_config(&tenure.zone).rules());
+        let (whose, rules) = (tenure.clone(), self.rules_of(tenure));
         self.ask_store(
             env,
             (tenure, Kind::Write),

@@ -20,11 +20,11 @@ use everhold_core::limits::{INBOX_ENTRIES_MAX, UNACKNOWLEDGED_TICKS_MAX};
 use everhold_core::load::Residents;
 use everhold_core::ownership::holder::command::GrantedLease;
 use everhold_core::ownership::lease::SharedLease;
-use everhold_core::ownership::{LeaseState, Tenure};
+use everhold_core::ownership::{LeaseState, RulesStamp, RulesTag, Tenure};
 use everhold_core::replication::{Datagrams, ViewConfig};
 use everhold_core::tick::{TickClock, TickConditions, TickLoop, TickMeasures, TickOrder, TickStart};
 use everhold_core::zone::{Capture, Outputs, Probe};
-use everhold_protocol::{SessionId, Tick};
+use everhold_protocol::{Epoch, SessionId, Tick};
 
 use super::{Kind, Order, SimShard};
 use crate::env::Env;
@@ -35,6 +35,8 @@ use crate::mutant::Mutant;
 /// A zone that is hosted.
 pub(super) struct SimZone {
     pub(super) tenure: Tenure,
+    /// Its rules: this shard's, unless it is hosted only to be sealed.
+    pub(super) rules: RulesStamp,
     pub(super) lease: Arc<SharedLease>,
     /// None: a rule failed, and the World was thrown away.
     pub(super) ticks: Option<TickLoop>,
@@ -171,10 +173,17 @@ impl SimShard {
             rewound_ticks,
         } = start;
         let tenure = granted.tenure;
-        env.services.note_rules(&tenure, self.tag);
+        let rules = zone.rules();
+        let runs_others = rules.id != self.rules.rules_id(self.world.tick_hz);
+        if runs_others {
+            env.took("a zone that was made up for: replayed under its own file, to be sealed");
+        } else if zone.epoch() != Epoch::NONE && zone.rules_id() != rules.id {
+            env.took("a zone that was taken over by other rules");
+        }
+        env.services.note_rules(&tenure, RulesTag::new(&rules.id));
         let ticks_start = TickStart {
             grant: tenure.grant,
-            rules_id: self.rules.rules_id(self.world.tick_hz),
+            rules_id: rules.id,
             last: journal.last().hash,
             quarantine: &quarantine,
             view: ViewConfig::default(),
@@ -191,6 +200,7 @@ impl SimShard {
             residents: Residents::of(&mut zone),
             probe: zone.probe(),
             since: env.now,
+            rules,
             wedged: None,
             stalled_until: None,
             last_tick: zone.tick(),
@@ -204,7 +214,7 @@ impl SimShard {
             .entry(tenure.zone.clone())
             .insert_entry(hosted)
             .into_mut();
-        if self.has_stopped_zones {
+        if self.has_stopped_zones || runs_others {
             hosted.pipeline.handle_stop();
         }
         self.orders.push_back(Order::Hosted(tenure.clone()));
