@@ -160,12 +160,7 @@ impl SimShard {
     pub fn start(env: &mut Env, place: usize, life: u64, flags: &Flags, world: &Arc<SimWorld>) -> Self {
         let nonce = Nonce(env.rng.draw() >> 1);
         let addr = address(place);
-        let other = world.other_rules.rules_id(world.tick_hz);
-        let is_applied = world.has_record && env.services.rules.wanted == Some(other);
-        let is_other = is_applied || flags.other_rules_from.is_some_and(|first| life >= first);
-        let rules = if is_other { &world.other_rules } else { &world.rules };
-        let stamp = world.has_record.then(|| rules.stamp(world.tick_hz));
-        stamp.iter().for_each(|stamp| env.services.rules.keep(*stamp));
+        let (rules, stamp) = rules_at_start(env, life, flags, world);
         let tag = RulesTag::new(&rules.rules_id(world.tick_hz));
         let ttl = flags.ttl.unwrap_or(world.ttl);
         let lease = LeaseConfig::new(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX), world.tick_hz);
@@ -450,4 +445,21 @@ impl SimShard {
             (_, answer) => self.handle_adoption_stored(env, &tenure, kind, answer),
         }
     }
+}
+
+/// Returns the rules of a process that starts now: those on record, if that changed, or those of its flags; and their
+/// stamp, if the world has a record.
+fn rules_at_start<'a>(
+    env: &mut Env,
+    life: u64,
+    flags: &Flags,
+    world: &'a SimWorld,
+) -> (&'a Arc<RuleBook>, Option<RulesStamp>) {
+    let other = world.other_rules.rules_id(world.tick_hz);
+    let is_applied = world.has_record && env.services.rules.wanted == Some(other);
+    let is_other = is_applied || flags.other_rules_from.is_some_and(|first| life >= first);
+    let rules = if is_other { &world.other_rules } else { &world.rules };
+    let stamp = world.has_record.then(|| rules.stamp(world.tick_hz));
+    stamp.iter().for_each(|stamp| env.services.rules.keep(*stamp));
+    (rules, stamp)
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use client_sim::{Behavior, Control, SwarmConfig, SwarmPhase, SwarmProgress, SwarmReport};
 use everhold_local_cluster::{LocalCluster, Who};
@@ -79,24 +80,31 @@ fn apply(world: &World, words: &[&str]) {
     assert!(output.status.success(), "{said}");
 }
 
-/// Plays at `old`, the second of which is a spare, while `begin` starts two new shards, and the old ones are stopped one
-/// after the other. Returns the new ones and what became of the players.
+/// Time between two steps, in which players are told of the shards that came: their own looks at the directory forty
+/// times in a lease, and tells them now and then.
+const STEP: Duration = Duration::from_secs(12);
+
+/// Plays at `old`, the second of which is a spare, while `begin` starts two new shards, and the old ones are stopped
+/// one after the other. Returns the new ones and what became of the players.
 fn roll(
     world: &mut World,
     old: [usize; 2],
     mut begin: impl FnMut(&mut World) -> [usize; 2],
 ) -> ([usize; 2], SwarmReport) {
-    let (mut new, mut step) = ([0, 0], 0);
+    let (mut new, mut step, mut at) = ([0, 0], 0, Instant::now());
     let report = client_sim::run(orders(world), &mut |progress| {
+        if at.elapsed() < STEP {
+            return Control::Continue;
+        }
         match step {
-            0 if all_play_at(world, &old, progress) && progress.running_for_s > 2.0 => {
+            0 if all_play_at(world, &old, progress) => {
                 new = begin(world);
                 stop(world, old[0]);
-                step = 1;
+                (step, at) = (1, Instant::now());
             }
             1 if all_play_at(world, &[old[1], new[0], new[1]], progress) => {
                 stop(world, old[1]);
-                step = 2;
+                (step, at) = (2, Instant::now());
             }
             2 if all_play_at(world, &new, progress) => return Control::Stop,
             _ => {}
@@ -117,7 +125,7 @@ fn roll(
 
 #[test]
 fn another_number_rolls_over_two_shards_under_players() {
-    let mut world = World::with_endless_leases().alone();
+    let mut world = World::with_default_leases().alone();
     let old = [world.shard(&all_zones()), world.shard(&[])];
     roll(&mut world, old, |world| {
         let numbers = world.numbers("numbers.toml", "hp = 100", "hp = 90");
@@ -133,7 +141,7 @@ fn another_number_rolls_over_two_shards_under_players() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_zone_more_rolls_over_two_shards_under_players() {
     let haven: ZoneName = "haven".parse().expect("a name");
-    let mut world = World::with_endless_leases().alone();
+    let mut world = World::with_default_leases().alone();
     let old = [world.shard(&all_zones()), world.shard(&[])];
     tokio::task::block_in_place(|| {
         roll(&mut world, old, |world| {
@@ -153,7 +161,7 @@ async fn one_zone_more_rolls_over_two_shards_under_players() {
 /// wrote, the earlier one leaves alone.
 #[test]
 fn one_field_of_state_more_rolls_over_two_shards_under_players_and_there_is_no_way_back() {
-    let mut world = World::with_endless_leases().alone().sabotaged();
+    let mut world = World::with_default_leases().alone().sabotaged();
     let old = [
         world.shard_with(&all_zones(), &ONE_FIELD),
         world.shard_with(&[], &ONE_FIELD),

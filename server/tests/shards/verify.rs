@@ -54,7 +54,7 @@ async fn damage_of_store_and_archive_is_found_with_a_code_each() {
     let table = [
         (
             "zone-meadow.db",
-            "UPDATE record SET body = substr(body, 1, length(body) - 1) WHERE tick = (SELECT max(tick) - 3 FROM record)",
+            "UPDATE record SET body = x'00' WHERE tick = (SELECT max(tick) - 3 FROM record)",
             "record_damaged",
         ),
         (

@@ -70,7 +70,10 @@ pub enum RecordError {
     #[error("the record's hash is not that of its bytes")]
     HashMismatch,
     /// A layout of a later version.
-    #[error("record layout {0} is unknown; this version reads {LAYOUT_MIN} to {LAYOUT}")]
+    #[error(
+        "record layout {0} is unknown; this build reads {LAYOUT_MIN} to {LAYOUT}: start the build that wrote it, or a \
+         later one"
+    )]
     LayoutUnknown(u8),
     /// A flag of a later version.
     #[error("record flags {0:#04x} are unknown")]

@@ -7,6 +7,8 @@
 //! `step`; what it tells is dropped, because it was told already, or is still in the sessions' outboxes. Moves of value
 //! alone are kept, for the archive.
 
+mod ran_under;
+
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -14,12 +16,14 @@ use bytes::Bytes;
 use everhold_protocol::{Epoch, SessionId, Tick};
 
 use super::pending_moves::{PendingMoves, section};
+pub use self::ran_under::ran_under;
+use self::ran_under::{begins_under, rules_of};
 use super::record::{Record, RecordError};
 use super::store::{CheckpointHead, CheckpointKind, Position, StoredRecord, ZoneData};
 use crate::ingress::Input;
 use crate::ownership::{AdoptionSteps, RulesId};
 use crate::zone::probe::panic_text;
-use crate::zone::{CaptureTitle, Digest, RestoreError, ValueMove, Zone, ZoneConfig};
+use crate::zone::{Digest, RestoreError, ValueMove, Zone, ZoneConfig};
 
 /// The reason why a zone cannot be brought back from stored data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -263,19 +267,6 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
     })
 }
 
-/// Returns the rules that a zone ran at the end of this history, as far as its data says so.
-#[must_use]
-pub fn ran_under(data: &ZoneData) -> Option<RulesId> {
-    let begun = |stored: &StoredRecord| begins_under(&Record::decode(stored).ok()?);
-    let of_base = || {
-        CaptureTitle::read(&data.chain.first()?.body)
-            .ok()?
-            .terms
-            .map(|(_, id)| id)
-    };
-    data.records.iter().rev().find_map(begun).or_else(of_base)
-}
-
 /// Reads the record after `last`. A damaged hash is no loss where the chain proves what it was: the record before says
 /// what `prev_hash` must be, and the one after it, `next`, what `hash` was.
 fn follow(
@@ -467,18 +458,6 @@ fn restore(plan: &ReplayPlan, config: ZoneConfig) -> Result<Zone, ReplayError> {
         Ok(zone)
     } else {
         Err(ReplayError::OtherTick { tick, found })
-    }
-}
-
-/// Returns the rules of the epoch that a record begins. `None`: it begins none.
-fn begins_under(record: &Record) -> Option<RulesId> {
-    record.inputs.first().and_then(rules_of)
-}
-
-fn rules_of(input: &Input) -> Option<RulesId> {
-    match input {
-        Input::EpochStart { rules_id, .. } => Some(*rules_id),
-        _ => None,
     }
 }
 

@@ -63,7 +63,9 @@ impl FromStr for OwnerMark {
 
     fn from_str(text: &str) -> Result<Self, OwnerMarkError> {
         let (epoch, rest) = text.split_once(':').ok_or(OwnerMarkError)?;
-        let (tick, rules) = rest.split_once(':').ok_or(OwnerMarkError)?;
+        let (tick, rest) = rest.split_once(':').ok_or(OwnerMarkError)?;
+        // A later build may say more behind these.
+        let rules = rest.split(':').next().unwrap_or_default();
         Ok(Self {
             data: DataStamp {
                 epoch: Epoch(epoch.parse()?),
@@ -94,6 +96,12 @@ mod tests {
     }
 
     #[test]
+    fn words_that_a_later_build_adds_to_a_mark_are_passed_over() {
+        let mark: OwnerMark = "7:100:00ab000000000001".parse().unwrap();
+        assert_eq!("7:100:00ab000000000001:5:more".parse::<OwnerMark>().unwrap(), mark);
+    }
+
+    #[test]
     fn text_that_makes_no_sense_is_no_mark() {
         for text in [
             "",
@@ -107,7 +115,7 @@ mod tests {
             "7:-1:ab",
             "7:1:xyz",
             "7:1:100ab000000000001",
-            "7:1:2:3",
+            "7:1::3",
         ] {
             assert!(text.parse::<OwnerMark>().is_err(), "{text}");
         }

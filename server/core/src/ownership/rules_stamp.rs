@@ -8,14 +8,15 @@
 //! |---|---|---|
 //! | that runs the shard's own rules | adopts it | adopts it |
 //! | that is sealed under other rules | takes it over | leaves it alone |
-//! | that is not sealed, and ran other rules of the same build | seals it under those, then takes it over | leaves it alone |
+//! | that ran other rules of the same build, and is not sealed | seals it under those | leaves it alone |
 //! | that was never begun | begins it | leaves it alone |
 //!
 //! So a zone goes from other rules to the wanted ones and never back, however many shards of either kind start and
 //! stop, and in whichever order: two kinds of shard cannot pass a zone to and fro. A zone that still runs other rules
 //! has all shards of those to go on with until its stop. If its owner dies instead, a shard of the wanted rules replays
-//! it under the world file that the store has kept of those, and makes up for the stop. The record itself changes by an operator's word, or, when
-//! every zone is sealed and none has an owner, by the first shard that starts: then no shard lives that could disagree.
+//! it under the world file that the store has kept of those, and makes up for the stop. The record itself changes by an
+//! operator's word, or, when every zone is sealed and none has an owner, by the first shard that starts: then no shard
+//! lives that could disagree.
 
 use super::state_layout::{reads_layout, state_layout};
 use crate::limits::STATE_LAYOUT_MIN;
@@ -55,8 +56,8 @@ pub enum RulesRefusal {
     },
     /// The zone was sealed in a layout that this build does not read.
     #[error(
-        "the zone was sealed in layout {0}, and this build reads {STATE_LAYOUT_MIN} to {known}: start the build that sealed \
-         it, or a later one", known = state_layout()
+        "the zone was sealed in layout {0}, and this build reads {STATE_LAYOUT_MIN} to {known}: start the build that \
+         sealed it, or a later one", known = state_layout()
     )]
     Layout(u16),
     /// The zone was not sealed, and another build's rules are needed to replay it.

@@ -9,6 +9,9 @@ use super::declare::{ZoneBuilder, state};
 use crate::limits::STATE_LAYOUT;
 use crate::ownership::state_layout::{state_layout, write_next_layout};
 
+/// The layout that adds a field.
+const NEXT_LAYOUT: u16 = STATE_LAYOUT + 1;
+
 state! {
     components {
         /// Counts for a session how often it was attached.
@@ -16,7 +19,7 @@ state! {
             /// All attaches.
             attaches: u64,
             /// Those since the next layout, which added this field.
-            attaches_since: u64 = since(STATE_LAYOUT + 1, 0),
+            attaches_since: u64 = since(NEXT_LAYOUT, 0),
         }
     }
     resources {}
@@ -64,7 +67,7 @@ mod tests {
     use crate::zone::registry::State;
 
     const BEFORE: u16 = STATE_LAYOUT;
-    const NEXT: u16 = STATE_LAYOUT + 1;
+    const NEXT: u16 = NEXT_LAYOUT;
 
     fn bytes(growth: &Growth, layout: u16) -> Vec<u8> {
         let mut out = Vec::new();

@@ -9,7 +9,7 @@ use everhold_core::durability::store::{Origin, Position, StoreError, ZoneData, Z
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::durability::{plan, replay};
 use everhold_core::ownership::holder::command::GrantedLease;
-use everhold_core::ownership::{AdoptionFailure, DataStamp, Remains, Tenure};
+use everhold_core::ownership::{AdoptionFailure, DataStamp, Remains, RulesId, Tenure};
 use everhold_core::zone::ZoneConfig;
 use everhold_protocol::ZoneName;
 
@@ -147,14 +147,8 @@ impl SimShard {
             AdoptionCommand::FenceArchive | AdoptionCommand::ReadBlobPart(..) => {
                 unreachable!("a simulated adoption asks no archive")
             }
-            AdoptionCommand::ReadWanted => self.ask_store(env, (tenure, Kind::Wanted), ANSWER_MAX, |services| {
-                StoreAnswer::Wanted(Ok(services.rules.wanted))
-            }),
-            AdoptionCommand::ReadKept(id) => {
-                self.ask_store(env, (tenure, Kind::KeptFile), ANSWER_MAX, move |services| {
-                    StoreAnswer::KeptFile(Ok(services.rules.kept_file(id)))
-                });
-            }
+            AdoptionCommand::ReadWanted => self.ask_for_rules(env, tenure, None),
+            AdoptionCommand::ReadKept(id) => self.ask_for_rules(env, tenure, Some(id)),
             AdoptionCommand::Keep(keep, max) => self.keep_divergent(env, tenure, (keep, max)),
             AdoptionCommand::Rewind(to) => {
                 self.ask_store(env, (tenure, Kind::Rewind), ANSWER_MAX, move |services| {
@@ -185,6 +179,15 @@ impl SimShard {
             }
         }
         false
+    }
+
+    /// Asks which rules are wanted, and for the kept file of these.
+    fn ask_for_rules(&mut self, env: &mut Env, tenure: &Tenure, kept: Option<RulesId>) {
+        let kind = if kept.is_some() { Kind::KeptFile } else { Kind::Wanted };
+        self.ask_store(env, (tenure, kind), ANSWER_MAX, move |services| match kept {
+            Some(id) => StoreAnswer::KeptFile(Ok(services.rules.kept_file(id))),
+            None => StoreAnswer::Wanted(Ok(services.rules.wanted)),
+        });
     }
 
     fn start_from_memory(&mut self, env: &mut Env, tenure: &Tenure, from: FromMemory) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use everhold_core::cluster::Home;
 use everhold_core::durability::archive::WallMs;
 use everhold_core::durability::archivist::{ArchivedRest, CutFacts};
-use everhold_core::durability::store::{CheckpointKind, Origin, Position, Seal};
+use everhold_core::durability::store::{CheckpointHead, CheckpointKind, Origin, Position, Seal};
 use everhold_core::durability::{PipelineCommand, PipelineConfig};
 use everhold_core::ingress::inbox::InboxEntry;
 use everhold_core::ownership::{RulesStamp, Tenure};
@@ -98,19 +98,7 @@ impl SimShard {
                     },
                 );
             }
-            PipelineCommand::MoveHead(head) => {
-                self.ask_store(
-                    env,
-                    (tenure, Kind::Write),
-                    PipelineConfig::ANSWER_MAX,
-                    move |services| {
-                        if head.kind == CheckpointKind::Base {
-                            services.rules.keep(rules);
-                        }
-                        StoreAnswer::Done(services.move_head(&whose, head))
-                    },
-                );
-            }
+            PipelineCommand::MoveHead(head) => self.move_head(env, tenure, head),
             PipelineCommand::WriteSeal(position) => self.write_seal(env, tenure, position),
             PipelineCommand::DropParts(position, parts) => {
                 env.took("a checkpoint that was given up");
@@ -145,6 +133,21 @@ impl SimShard {
     fn rules_of(&self, tenure: &Tenure) -> RulesStamp {
         let hosted = self.local.zones.get(&tenure.zone);
         hosted.map_or_else(|| self.zone_config(&tenure.zone).rules(), |hosted| hosted.rules)
+    }
+
+    fn move_head(&mut self, env: &mut Env, tenure: &Tenure, head: CheckpointHead) {
+        let (whose, rules) = (tenure.clone(), self.rules_of(tenure));
+        self.ask_store(
+            env,
+            (tenure, Kind::Write),
+            PipelineConfig::ANSWER_MAX,
+            move |services| {
+                if head.kind == CheckpointKind::Base {
+                    services.rules.keep(rules);
+                }
+                StoreAnswer::Done(services.move_head(&whose, head))
+            },
+        );
     }
 
     fn write_seal(&mut self, env: &mut Env, tenure: &Tenure, position: Position) {

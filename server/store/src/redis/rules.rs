@@ -107,3 +107,27 @@ fn read_file(id: RulesId, stored: &str) -> Option<WorldFile> {
         text: text.to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_a_later_build_adds_to_a_world_file_are_passed_over() {
+        let file = WorldFile {
+            rules: RulesStamp {
+                id: [8; 32],
+                code: 2,
+                layout: 4,
+            },
+            tick_hz: 20,
+            text: "first line\nsecond line\n".to_owned(),
+        };
+        let stored = write_file(&file);
+        assert_eq!(read_file([8; 32], &stored), Some(file.clone()));
+        let later = stored.replacen("2 4 20\n", "2 4 20 and more\n", 1);
+        assert_ne!(later, stored);
+        assert_eq!(read_file([8; 32], &later), Some(file));
+        assert_eq!(read_file([8; 32], &stored.replacen("2 4 20\n", "2 4\n", 1)), None);
+    }
+}

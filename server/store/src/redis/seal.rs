@@ -47,3 +47,28 @@ pub(super) fn read(text: &str) -> Option<Seal> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_a_later_build_adds_to_a_seal_are_passed_over() {
+        let seal = Seal {
+            position: Position {
+                epoch: Epoch(3),
+                tick: Tick(9),
+                hash: RecordHash([7; 32]),
+            },
+            rules: RulesStamp {
+                id: [8; 32],
+                code: 2,
+                layout: 4,
+            },
+        };
+        let text = write(seal);
+        assert_eq!(read(&text), Some(seal));
+        assert_eq!(read(&format!("{text} and more")), Some(seal));
+        assert_eq!(read(&text[..text.len() - 2]), None, "a word is missing");
+    }
+}

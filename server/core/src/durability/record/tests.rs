@@ -247,3 +247,13 @@ proptest! {
         prop_assert_eq!(Record::decode(&record.encode()), Ok(record));
     }
 }
+
+#[test]
+fn record_of_a_later_layout_is_left_to_the_build_that_wrote_it_and_is_no_damage() {
+    let body = [LAYOUT + 1, 0, 0, 0, 0, 0];
+    let stored = StoredRecord::sealed(Tick(1), RecordHash::GENESIS, &body);
+    let error = Record::decode(&stored).unwrap_err();
+    assert!(error.is_of_later_build() && error.to_string().contains("start the build that wrote it"));
+    let error = crate::durability::ReplayError::Record { tick: Tick(1), error };
+    assert_eq!((error.is_unfit(), error.is_damage()), (true, false));
+}

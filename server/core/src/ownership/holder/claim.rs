@@ -159,12 +159,15 @@ impl Holder {
         self.note_unfit(&watched, Some(layout));
     }
 
-    /// Goes on with the claim of a zone of which the store has no data, if this process may begin zones.
+    /// Goes on with the claim of a zone of which the store has no data, if this process may begin zones, or has the zone
+    /// in memory: then it begins none, and its memory may be all that is left.
     pub(super) fn handle_unbegun(&mut self, now: Duration, fence: StoreFence, wanted: Option<RulesId>) {
-        if self.stamp.is_none_or(|ours| ours.may_begin(wanted).is_ok()) {
+        let claim = self.claim.as_ref().expect("a fence is asked for by a claim");
+        let is_in_memory = self.contender.suspended().contains_key(&claim.watched.zone);
+        if is_in_memory || self.stamp.is_none_or(|ours| ours.may_begin(wanted).is_ok()) {
             return self.handle_fence(now, fence);
         }
-        self.claim.take().expect("a fence is asked for by a claim");
+        self.claim = None;
         self.contender.handle_unwanted(now);
     }
 

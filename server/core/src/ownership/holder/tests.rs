@@ -12,7 +12,7 @@ mod wedges;
 
 use everhold_protocol::Epoch;
 
-use super::command::{Culprit, GrantedLease, Progress, SealedZone, StoreData, StoreFence, UnsealedZone, Views};
+use super::command::{Culprit, GrantedLease, Progress, StoreData, StoreFence, Views};
 use super::*;
 use crate::limits::STATE_LAYOUT;
 use crate::ownership::lease::{Lease, LeaseState};
@@ -168,24 +168,7 @@ impl FakeAuthority {
             Request::Fence(_) if self.is_unbegun => HolderAnswer::Unbegun(self.fence.clone(), self.wanted),
             Request::Fence(_) => HolderAnswer::Fence(self.fence.clone()),
             Request::Data(zone) => HolderAnswer::Data(zone, self.data.clone()),
-            Request::Foreign(zone, _) if self.later_layout.is_some() => {
-                HolderAnswer::LaterLayout(zone, self.later_layout.expect("it is there"))
-            }
-            Request::Foreign(zone, _) if self.kept.is_some() => HolderAnswer::Unsealed(UnsealedZone {
-                zone,
-                data: self.data.clone(),
-                kept: self.kept.expect("it is there"),
-                wanted: self.wanted,
-            }),
-            Request::Foreign(zone, _) => match self.sealed {
-                Some(rules) => HolderAnswer::Sealed(SealedZone {
-                    zone,
-                    data: self.data.clone(),
-                    rules,
-                    wanted: self.wanted,
-                }),
-                None => HolderAnswer::Data(zone, self.data.clone()),
-            },
+            Request::Foreign(zone, _) => self.foreign(zone),
             Request::Claim { watched, epoch_floor } => HolderAnswer::Claimed(self.claim(&watched, epoch_floor)),
             Request::Release(tenure) => {
                 let outcome = self.release(&tenure);

@@ -3,7 +3,31 @@
 use everhold_protocol::Tick;
 
 use super::*;
+use crate::ownership::holder::command::{SealedZone, UnsealedZone};
 use crate::ownership::owner_mark::OwnerMark;
+
+impl FakeAuthority {
+    /// What there is of a zone that ran other rules.
+    pub(super) fn foreign(&self, zone: ZoneName) -> HolderAnswer {
+        let (data, wanted) = (self.data.clone(), self.wanted);
+        match (self.later_layout, self.kept, self.sealed) {
+            (Some(layout), ..) => HolderAnswer::LaterLayout(zone, layout),
+            (None, Some(kept), _) => HolderAnswer::Unsealed(UnsealedZone {
+                zone,
+                data,
+                kept,
+                wanted,
+            }),
+            (None, None, Some(rules)) => HolderAnswer::Sealed(SealedZone {
+                zone,
+                data,
+                rules,
+                wanted,
+            }),
+            (None, None, None) => HolderAnswer::Data(zone, data),
+        }
+    }
+}
 
 /// A holder of rules 1 that watches the meadow, which was stopped under rules 2, and sealed or not.
 fn beside_a_stopped_zone(sealed: Option<RulesStamp>, wanted: u8) -> Rig {
