@@ -233,7 +233,7 @@ pub struct ArchiveService {
 pub struct HostServices {
     /// The store of records and checkpoints.
     pub store: Arc<dyn ZoneStore>,
-    /// The store of world files, and the file of the zone's rules: it is kept there as long as the zone's data needs it.
+    /// The store of world files, and the file of the zone's rules: it is kept there as long as the zone needs it.
     pub world_file: (Arc<dyn RulesStore>, Arc<WorldFile>),
     /// The store in which the homes of characters are written anew if they are lost.
     pub homes: Arc<dyn HomeStore>,

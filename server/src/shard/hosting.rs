@@ -188,8 +188,8 @@ impl Hosting {
         });
     }
 
-    /// Hosts an adopted zone. While the zones are being stopped, it is one from memory alone, and is stopped at once. So
-    /// is one that runs other rules than this shard's: its stop seals it, and then it can be taken over.
+    /// Hosts an adopted zone. While the zones are being stopped, it is one from memory alone, and is stopped at once.
+    /// So is one that runs other rules than this shard's: its stop seals it, and then it can be taken over.
     fn host(&self, tenure: &Tenure, adopted: Adopted, guard: Arc<LeaseGuard>) -> Result<ZoneHandle, NotAdopted> {
         let mut zones = self.zones();
         let are_stopping = self.are_stopping.load(Ordering::Relaxed);

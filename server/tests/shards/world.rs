@@ -165,8 +165,8 @@ impl World {
         self
     }
 
-    /// Lets shards fail on purpose: they understand `--failpoint`, `--plant`, `--stick`, `--panic`, `--state-fields`, and
-    /// `--burn-us-per-player`.
+    /// Lets shards fail on purpose: they understand `--failpoint`, `--plant`, `--stick`, `--panic`, `--state-fields`,
+    /// and `--burn-us-per-player`.
     pub(crate) fn sabotaged(mut self) -> Self {
         self.cluster.binary = env!("CARGO_BIN_EXE_everhold-sabotaged").into();
         self

@@ -23,8 +23,8 @@ pub enum RestoreError {
     Empty,
     /// Written by another version of this program.
     #[error(
-        "layout {found} of a capture is unknown, this program reads {STATE_LAYOUT_MIN} to {}: start the build that wrote \
-         it, or a later one",
+        "layout {found} of a capture is unknown, this program reads {STATE_LAYOUT_MIN} to {}: start the build that \
+         wrote it, or a later one",
         state_layout()
     )]
     Layout {

@@ -1,5 +1,5 @@
-//! The rules of a simulated world, as its store has them on record: which ones are wanted, and world files. A file is its
-//! rules' stamp here.
+//! The rules of a simulated world, as its store has them on record: which ones are wanted, and world files. A file is
+//! its rules' stamp here.
 
 use std::collections::BTreeMap;
 

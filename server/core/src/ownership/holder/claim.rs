@@ -159,8 +159,8 @@ impl Holder {
         self.note_unfit(&watched, Some(layout));
     }
 
-    /// Goes on with the claim of a zone of which the store has no data, if this process may begin zones, or has the zone
-    /// in memory: then it begins none, and its memory may be all that is left.
+    /// Goes on with the claim of a zone of which the store has no data, if this process may begin zones, or has the
+    /// zone in memory: then it begins none, and its memory may be all that is left.
     pub(super) fn handle_unbegun(&mut self, now: Duration, fence: StoreFence, wanted: Option<RulesId>) {
         let claim = self.claim.as_ref().expect("a fence is asked for by a claim");
         let is_in_memory = self.contender.suspended().contains_key(&claim.watched.zone);

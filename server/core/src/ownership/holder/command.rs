@@ -230,8 +230,8 @@ pub struct UnfitZone {
 fn later_build(layout: Option<u16>) -> String {
     let words = |layout| {
         format!(
-            "; its state has layout {layout}, and this build reads {STATE_LAYOUT_MIN} to {}: start the build that wrote \
-             it, or a later one",
+            "; its state has layout {layout}, and this build reads {STATE_LAYOUT_MIN} to {}: start the build that \
+             wrote it, or a later one",
             state_layout()
         )
     };
