@@ -32,7 +32,7 @@ use everhold_core::cluster::HomeStore;
 use everhold_core::durability::adoption::Start;
 use everhold_core::durability::gate::Durability;
 use everhold_core::durability::rules_store::{RulesStore, WorldFile};
-use everhold_core::durability::store::{Position, ZoneStore};
+use everhold_core::durability::store::{Position, RecordHash, ZoneStore};
 use everhold_core::durability::suspended::SuspendedZone;
 use everhold_core::egress::Egress;
 use everhold_core::load::Residents;
@@ -41,7 +41,7 @@ use everhold_core::replication::ViewConfig;
 use everhold_core::tick::{TickLoop, TickStart};
 use everhold_core::zone::{Game, Zone};
 use everhold_os::{clock, vital};
-use everhold_protocol::Tick;
+use everhold_protocol::{SessionId, Tick};
 use tokio::sync::{Semaphore, mpsc};
 
 pub use adopt::{Adopted, NotAdopted, adopt};
@@ -104,14 +104,7 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result
         rewound_ticks,
     } = start;
     let residents = Arc::new(Mutex::new(Residents::of(&mut zone)));
-    let ticks_start = TickStart {
-        grant: config.tenure.grant,
-        rules_id: config.rules.id,
-        last: journal.last().hash,
-        quarantine: &quarantine,
-        view: config.view,
-        durability: config.durability,
-    };
+    let ticks_start = ticks_start(&config, journal.last().hash, &quarantine);
     let gauges = gauges_of(&zone, journal.acknowledged().tick);
     let (orders, ordered) = mpsc::unbounded_channel();
     let guard = Arc::clone(&services.guard);
@@ -163,6 +156,17 @@ pub fn start(config: HostConfig, start: Start, services: HostServices) -> Result
     };
     vital::spawn("watch of a durable task", watch.run(task));
     Ok(handle)
+}
+
+fn ticks_start<'a>(config: &HostConfig, last: RecordHash, quarantine: &'a [(SessionId, u64)]) -> TickStart<'a> {
+    TickStart {
+        grant: config.tenure.grant,
+        rules_id: config.rules.id,
+        last,
+        quarantine,
+        view: config.view,
+        durability: config.durability,
+    }
 }
 
 fn gauges_of(zone: &Zone, acknowledged: Tick) -> Arc<ZoneGauges> {

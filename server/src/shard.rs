@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, mpsc};
 use self::entering::{enter_world, random_nonce, take_address};
 use self::hosting::Hosting;
 use self::settling::settle_rules;
-pub use self::settling::{drop_other_files, keep_forgotten, kept_rules, world_file, zones_at_rest};
+pub use self::settling::{drop_other_files, kept_rules, world_file, zones_at_rest};
 use crate::config::{ArchiveConfig, Config};
 use crate::guardian::GuardianLink;
 use crate::host::ArchiveService;

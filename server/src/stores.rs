@@ -1,8 +1,9 @@
-//! Opens the stores, the authority, and the membership that a configuration names. It calls none of them.
+//! Opens the stores, the authority, and the membership that a configuration names. It decides nothing.
 
 mod archive;
 #[cfg(any(feature = "redis", feature = "postgres"))]
 mod password;
+mod world_files;
 
 use std::fs::File;
 use std::num::NonZeroU32;
@@ -22,6 +23,7 @@ use everhold_store::redis::{RedisAuthority, RedisStore};
 use everhold_store::sqlite::{self, SqliteAuthority, SqliteStore};
 
 pub use archive::{ArchiveDoor, open_archive_to_read};
+pub use world_files::keep_forgotten;
 
 use crate::config::{Config, ConfigError, Places, StoreConfig};
 

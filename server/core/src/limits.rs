@@ -38,8 +38,8 @@ pub const CHECKPOINT_LAG_ALARM_S: u64 = 60;
 /// Time after which the zone holds because of it, s. At 20 Hz these are 18,000 ticks: 5,000 players are replayed in ten
 /// seconds, and 10,000 leave 360 MB of records.
 pub const CHECKPOINT_LAG_HOLD_S: u64 = 900;
-/// Time that an archive has, besides three of its intervals, before its lag is an alarm, s: a large zone is written to a
-/// busy database in that.
+/// Time that an archive has, besides three of its intervals, before its lag is an alarm, s: a large zone is written in
+/// that to a busy database.
 pub const ARCHIVE_LAG_ALARM_S: u64 = 3;
 /// Zones of a process that are restored from the archive at once, as many as are adopted: each has a blob in memory, up
 /// to 64 MB of the largest zone.
@@ -278,13 +278,14 @@ pub const STATE_LAYOUT: u16 = 5;
 /// The oldest layout that this build reads; each since then has a golden file.
 pub const STATE_LAYOUT_MIN: u16 = 4;
 const _: () = assert!(STATE_LAYOUT_MIN <= STATE_LAYOUT);
-/// Records of characters at rest that a zone has kept at once: enough for thousands a second, and no flood of the store.
+/// Records of characters at rest that a zone has kept at once: enough for thousands a second, and no flood of the
+/// store.
 pub const RESTS_IN_FLIGHT_MAX: usize = 16;
 /// Time for which the store keeps a character at rest, s: for most who come back on the same day no database is asked.
 /// Longer than the window in which a session is resumed.
 pub const REST_RECORD_S: u64 = 2 * 3_600;
-/// Generations by which a character goes above an archive that has a higher one, by ticks that were undone: more than it
-/// can have gone to rest and woken in them.
+/// Generations by which a character goes above an archive that has a higher one, by ticks that were undone: more than
+/// it can have gone to rest and woken in them.
 pub const OUTRANK_GENERATIONS: u64 = 1_000;
 /// Time for which a zone remembers that a character left it, s, in ticks: what was looked up of the account before is
 /// not believed, nor what was looked up longer ago than this. A log-in that is looked up takes milliseconds, and waits

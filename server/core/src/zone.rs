@@ -34,8 +34,8 @@ pub mod restore;
 mod secrets;
 pub(crate) mod effects;
 pub mod payload;
-mod sessions;
 mod lodging;
+mod sessions;
 pub mod turns;
 pub mod rest;
 #[cfg(feature = "testing")]
@@ -214,6 +214,9 @@ impl Zone {
             next += taken.max(1);
         }
         self.probe.leave();
+        if self.world.resource::<effects::Effects>().is_refit_due {
+            self.game.refit(&mut self.world);
+        }
         self.schedule.run(&mut self.world);
         let outputs = effects::conclude(&mut self.world, &*self.game);
         self.world.clear_trackers();

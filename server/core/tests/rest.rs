@@ -1,5 +1,5 @@
-//! Players who come and go by chance, over a zone, an archive, and a cache of characters at rest that forgets, goes
-//! back, and is late: everybody comes back with all that the moves of value add up to, and nobody is born twice.
+//! Log-ins and log-outs by chance, over a zone, an archive, and a cache of characters at rest that forgets, goes back,
+//! and is late: each player comes back with all that the moves of value add up to, and none is born twice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const ACCOUNTS: u64 = 6;
 const STEPS: u32 = 3_000;
 const UNIX_S: u64 = 1_800_000_000;
 
-/// What the process knows of its zone and its connections.
+/// The zone and the connections, as their process knows them.
 struct Local {
     residents: Residents,
     tick: Tick,
@@ -92,7 +92,7 @@ struct World {
     archive: BTreeMap<Account, Row>,
     /// The accounts of connections that wait.
     asking: BTreeMap<AttachToken, Account>,
-    /// Who plays: session, connection, and the last intent.
+    /// The players in the zone: session, connection, and the last intent of each.
     playing: BTreeMap<Account, (EntityId, AttachToken, u64)>,
     /// The coins of each account by all moves so far.
     coins: BTreeMap<Account, i128>,
@@ -397,8 +397,10 @@ impl World {
             }
             11 => self.older_cache = self.cache.clone(),
             12 | 13 => {
-                let is_away = self.below(8) == 0;
-                self.answer(is_away);
+                for _ in 0..self.below(12) {
+                    let is_away = self.below(8) == 0;
+                    self.answer(is_away);
+                }
             }
             _ => {
                 for _ in 0..self.below(30) {

@@ -10,11 +10,16 @@ use everhold_core::ingress::{AttachToken, Birth, Input, Join};
 use everhold_core::zone::{Cut, Zone, ZoneConfig};
 use everhold_protocol::{Account, Epoch, Tick};
 
-/// Decodes a record whose hash is right. A readable one is encoded the same.
+/// Decodes a record whose hash is right. A readable one is encoded the same; one of an earlier layout is read back as
+/// it is.
 pub fn record(data: &[u8]) {
     let stored = StoredRecord::sealed(Tick(7), RecordHash([3; 32]), data);
     if let Ok(record) = Record::decode(&stored) {
-        assert_eq!(record.encode(), stored, "{record:?} has two encodings");
+        let encoded = record.encode();
+        if encoded.body.first() == stored.body.first() {
+            assert_eq!(encoded, stored, "{record:?} has two encodings");
+        }
+        assert_eq!(Record::decode(&encoded), Ok(record));
     }
 }
 

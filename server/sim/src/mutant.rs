@@ -152,7 +152,7 @@ impl Mutant {
             Self::AnswerOfAnother => (20, &[STORED]),
             Self::AppliedIsConfirmed => (20, &[STORED]),
             Self::QuarantineLost => (20, &[OWNED, PLAYED]),
-            Self::TrimmedTooFar => (200, &[OWNED, LATER]),
+            Self::TrimmedTooFar => (20, &["the journal goes on from the base before"]),
             Self::DivergenceUnseen => (60, &["a divergent zone is found to be one"]),
             Self::SealLost => (40, &["evidence is whole, or absent"]),
             Self::ReplicaUnasked => (100, &["what a replica confirmed outlives a promotion"]),

@@ -3,6 +3,7 @@
 
 mod archived;
 mod book;
+mod chain;
 mod damaged;
 mod excuses;
 mod reading;
@@ -12,9 +13,7 @@ mod rules;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use everhold_core::durability::store::{
-    AppendAnswer, CheckpointHead, CheckpointKind, Position, RecordHash, StoreError, StoredRecord,
-};
+use everhold_core::durability::store::{AppendAnswer, CheckpointHead, Position, RecordHash, StoreError, StoredRecord};
 use everhold_core::ownership::holder::command::StoreData;
 use everhold_core::ownership::{DataStamp, Holdings, Nonce, RulesTag, Tenure};
 use everhold_protocol::{Epoch, Tick, ZoneName};
@@ -35,9 +34,9 @@ const ANSWERS_MAX: Duration = Duration::from_secs(5);
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
-    /// The moment at which it was found.
+    /// The moment of its finding.
     pub at: Duration,
-    /// The invariant's name: seeds with the same name found the same kind of fault.
+    /// The invariant's name: seeds with the same one found the same kind of fault.
     pub invariant: &'static str,
     /// The circumstances.
     pub detail: String,
@@ -115,10 +114,12 @@ impl Services {
 
     /// Moves the head, and keeps the books.
     pub fn move_head(&mut self, tenure: &Tenure, head: CheckpointHead) -> Result<(), StoreError> {
+        let before = self.store.outline(&tenure.zone, None).ok();
         let moved = self.store.move_head(tenure, head);
         if moved.is_ok() {
             self.note_write(tenure);
             self.check_chain(&tenure.zone);
+            self.check_trim(&tenure.zone, &head, before);
             self.confirmed(moved)?;
             self.book(&tenure.zone).note_covered(tenure.epoch(), head.position.tick);
             return Ok(());
@@ -173,24 +174,6 @@ impl Services {
             let (zone, epoch, tick) = (&tenure.zone, tenure.epoch(), other.tick);
             let detail = format!("{zone} epoch {epoch} writes over tick {tick}, told up to {told}");
             self.breach("what was told is in every later state", detail);
-        }
-    }
-
-    /// Checks that each stored delta follows the checkpoint before it.
-    fn check_chain(&mut self, zone: &ZoneName) {
-        let chain = self.store.outline(zone, None).map(|outline| outline.chain);
-        let chain = chain.unwrap_or_default();
-        let mut before = None;
-        for head in &chain {
-            let follows = match head.kind {
-                CheckpointKind::Delta { parent } => before == Some(parent),
-                CheckpointKind::Base => true,
-            };
-            before = Some(head.position);
-            if !follows {
-                let detail = format!("{zone}: the delta of tick {}", head.position.tick);
-                self.breach("a delta follows the checkpoint that it names", detail);
-            }
         }
     }
 

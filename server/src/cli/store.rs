@@ -80,7 +80,9 @@ impl StoreArguments {
     /// Resolves where the archive is kept, if there is one.
     pub(super) fn resolve_archive(&self) -> Result<Option<ArchiveConfig>, UsageError> {
         let mut raw = self.layers()?;
-        let resolved = self.set(&mut raw).and_then(|()| raw.resolve_archive());
+        let resolved = self
+            .set(&mut raw)
+            .and_then(|()| raw.resolve_archive(&raw.resolve_places()?.store));
         resolved.map_err(|error| UsageError(error.to_string()))
     }
 

@@ -14,7 +14,7 @@ use anyhow::Context;
 use clap::Args;
 use everhold_core::ownership::Leases;
 
-use self::findings::{Findings, VerifyOutput, ZoneFindings};
+use self::findings::{VerifyFindings, VerifyOutput, ZoneFindings};
 use self::zone::KeptWorlds;
 use super::history::{CodedError, LocalWorld};
 use super::store::StoreArguments;
@@ -82,7 +82,7 @@ async fn verify(arguments: &VerifyArguments) -> anyhow::Result<VerifyOutput> {
         .authority;
     let storage = stores::open_storage(&places.store, None).await?;
     let Leases { views, unread, damaged } = authority.leases().await.context("read the leases")?;
-    let mut world = Findings::default();
+    let mut world = VerifyFindings::default();
     for zone in &damaged {
         world.damage("lease_damaged", format!("the lease of zone {zone} makes no sense"));
     }

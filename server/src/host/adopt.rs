@@ -10,7 +10,7 @@ use everhold_core::durability::adoption::{
 use everhold_core::durability::journal::Journal;
 use everhold_core::durability::pending_moves::PendingMoves;
 use everhold_core::durability::rules_store::{RulesStore, WorldFile};
-use everhold_core::durability::store::{Origin, StoreError, ZoneData, ZoneStore};
+use everhold_core::durability::store::{Origin, StoreError, ZoneData, ZoneOutline, ZoneStore};
 use everhold_core::durability::suspended::{Surrender, SuspendedZone};
 use everhold_core::durability::{ReplayError, Replayed, plan, replay};
 use everhold_core::ownership::{AdoptionFailure, AdoptionSteps, RulesId, Tenure};
@@ -113,33 +113,20 @@ pub async fn adopt(
                 if matches!(command, AdoptionCommand::ReadBlobPart(..)) && turn.is_none() {
                     turn = while_held(guard, Arc::clone(&service.turns).acquire_owned()).await;
                 }
-                let asked = archived::ask(service, tenure, &mut adoption, command);
-                let _was_answered = while_held(guard, asked).await;
+                let _was_answered = while_held(guard, archived::ask(service, tenure, &mut adoption, command)).await;
             }
             AdoptionCommand::ReadKept(id) => {
                 let read = while_held(guard, answer(ANSWER_MAX, read_kept(rules.as_ref(), id))).await;
-                if let Some(read) = read {
-                    let file = read.map(|(wanted, file)| {
-                        kept_config = file.as_ref().and_then(|file| kept_zone(file, &config, &build));
-                        KeptFile {
-                            wanted,
-                            says: file.map(|file| file.rules),
-                            is_built: kept_config.is_some(),
-                        }
-                    });
-                    adoption.handle_kept_file(Instant::now(), file);
-                }
+                let zone = |file: &WorldFile| kept_zone(file, &config, &build);
+                kept_config = read.and_then(|read| tell_kept(&mut adoption, read, zone));
             }
             AdoptionCommand::Log(notice) => log(notice),
             AdoptionCommand::DropMemory => drop_memory(),
             AdoptionCommand::Start(start, history) => return Ok(Adopted::Stored(start, history)),
             AdoptionCommand::StartFromMemory(from) => return Ok(Adopted::Memory(from)),
             AdoptionCommand::Fail(error) => return Err(NotAdopted::new(error)),
-            command => {
-                // An answer that comes when the lease is over is of no use any more.
-                let asked = ask_store(store.as_ref(), tenure, &mut adoption, command);
-                let _was_answered = while_held(guard, asked).await;
-            }
+            // An answer that comes when the lease is over is of no use any more.
+            command => drop(while_held(guard, ask_store(store.as_ref(), tenure, &mut adoption, command)).await),
         }
     }
 }
@@ -168,11 +155,7 @@ async fn ask_store(store: &dyn ZoneStore, tenure: &Tenure, adoption: &mut Adopti
             adoption.handle_read(Instant::now(), read);
         }
         AdoptionCommand::BeginAnew => {
-            let begin = async {
-                store.create(tenure, Origin::Nothing).await?;
-                store.outline(zone, reader).await
-            };
-            let begun = answer(ANSWER_MAX, begin).await;
+            let begun = answer(ANSWER_MAX, begin_anew(store, tenure)).await;
             adoption.handle_read(Instant::now(), begun);
         }
         AdoptionCommand::ReadParts(parts) => {
@@ -206,6 +189,30 @@ async fn ask_store(store: &dyn ZoneStore, tenure: &Tenure, adoption: &mut Adopti
         | AdoptionCommand::StartFromMemory(_)
         | AdoptionCommand::Fail(_) => unreachable!("it asks nothing of a zone's data"),
     }
+}
+
+async fn begin_anew(store: &dyn ZoneStore, tenure: &Tenure) -> Result<ZoneOutline, StoreError> {
+    store.create(tenure, Origin::Nothing).await?;
+    store.outline(&tenure.zone, Some(tenure.grant)).await
+}
+
+/// Tells an adoption what was read of a kept file. Returns the configuration of the zone under it.
+fn tell_kept(
+    adoption: &mut Adoption,
+    read: Result<(Option<RulesId>, Option<WorldFile>), StoreError>,
+    zone: impl Fn(&WorldFile) -> Option<ZoneConfig>,
+) -> Option<ZoneConfig> {
+    let mut config = None;
+    let file = read.map(|(wanted, file)| {
+        config = file.as_ref().and_then(zone);
+        KeptFile {
+            wanted,
+            says: file.map(|file| file.rules),
+            is_built: config.is_some(),
+        }
+    });
+    adoption.handle_kept_file(Instant::now(), file);
+    config
 }
 
 /// Reads which rules the world is to run, and the kept file of these.

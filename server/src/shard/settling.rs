@@ -9,7 +9,7 @@ use everhold_core::ownership::settlement::{RestState, Settlement, ZoneAtRest, se
 use everhold_core::ownership::{Authority, Leases, RulesId, RulesStamp, RulesTag};
 use everhold_protocol::ZoneName;
 
-use crate::stores::Coordination;
+use crate::stores::{Coordination, keep_forgotten};
 
 /// Returns the file of a world at a tick rate, as the store keeps it.
 pub fn world_file(rules: &RuleBook, tick_hz: u16) -> WorldFile {
@@ -57,14 +57,6 @@ pub(super) async fn settle_rules(
         Settlement::Leave(zone) => warn_unwanted(ours.id, wanted, Some(&zone)),
     }
     Ok(())
-}
-
-/// Keeps a world file, if it is not kept. Nothing is written if it is: the store may be full.
-pub async fn keep_forgotten(rules: &dyn RulesStore, file: &WorldFile) -> Result<(), StoreError> {
-    if rules.kept_files().await?.contains(&file.rules.id) {
-        return Ok(());
-    }
-    rules.keep_file(file).await
 }
 
 /// Reads the rules of the world files that are kept.

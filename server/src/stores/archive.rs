@@ -75,7 +75,7 @@ enum OpenError {
 }
 
 impl OpenError {
-    /// What it is to somebody who asks the archive.
+    /// Returns the answer to a question that was asked of the archive.
     fn into_unavailable(self) -> ArchiveError {
         ArchiveError::Unavailable(match self {
             Self::Away(why) => why,

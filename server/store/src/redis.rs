@@ -20,7 +20,8 @@
 //!
 //! A zone's keys share a hash tag, so they lie on one node. Every write is one Lua script that checks epoch, nonce, and
 //! hash chain first. No key that decides anything expires, and no clock is read: expiry goes by the wall clock of a
-//! server that may be wrong, and a promoted replica expires anew. What expires is a character at rest that the archive has.
+//! server that may be wrong, and a promoted replica expires anew. What expires is a character at rest
+//! that the archive has.
 //!
 //! # What Redis alone promises, and what not
 //!

@@ -1,9 +1,10 @@
-//! The conformance suites against SQLite with real files, and what only files can do: vanish, break, refuse, outlive a
-//! process.
+//! The conformance suites against SQLite with real files, and what only files can do: vanish, break, outlive a process.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "stores/evidence.rs"]
 mod evidence;
+#[path = "stores/homes.rs"]
+mod homes;
 #[path = "stores/leases.rs"]
 mod leases;
 #[path = "stores/rules.rs"]
@@ -19,8 +20,7 @@ use everhold_core::durability::store::{AppendAnswer, Origin, StoreError, ZoneSto
 use everhold_core::ownership::{Authority, AuthorityError, LeaseTerms};
 use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 use everhold_store::conformance::{
-    SuiteHistory, authority_conformance, expiring_home_store_conformance, home_store_conformance,
-    membership_conformance, reinstate, renew, tenure, zone_store_conformance,
+    SuiteHistory, authority_conformance, membership_conformance, reinstate, renew, tenure, zone_store_conformance,
 };
 use everhold_store::redis::{RedisAuthority, RedisStore, RedisTarget};
 use everhold_store::sqlite::{SqliteAuthority, SqliteError, SqliteStore};
@@ -67,13 +67,6 @@ async fn sqlite_store_that_loses_its_marks_with_its_zones_conforms() {
 }
 
 #[tokio::test]
-async fn sqlite_homes_conform() {
-    let directory = directory();
-    home_store_conformance(|| SqliteStore::open(directory.path()).unwrap()).await;
-    expiring_home_store_conformance(|| SqliteStore::open(directory.path()).unwrap()).await;
-}
-
-#[tokio::test]
 async fn sqlite_authority_conforms() {
     let directory = directory();
     authority_conformance(|| SqliteAuthority::open(directory.path()).unwrap()).await;
@@ -115,13 +108,6 @@ async fn redis_store_conforms() {
         }
     };
     zone_store_conformance(redis_stores(&redis, 2).await, lose).await;
-}
-
-#[tokio::test]
-async fn redis_homes_conform() {
-    let redis = RedisServer::start(Persistence::None);
-    home_store_conformance(redis_stores(&redis, 2).await).await;
-    expiring_home_store_conformance(redis_stores(&redis, 2).await).await;
 }
 
 #[tokio::test]

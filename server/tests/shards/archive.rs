@@ -115,7 +115,6 @@ async fn archive_that_is_away_costs_players_nothing_and_catches_up() {
     let lines = format!("[archive]\nurl = \"{}\"\ninterval_ms = 1000\n", server.url(DATABASE));
     let mut world = World::on_redis(Persistence::None);
     let owner = world.shard_configured(&[meadow()], &lines);
-    server.kill();
     let spare = world.shard_configured(&[], &lines);
     let mut player = world.player(7, &meadow(), OldConnections::Close);
     let epoch = player.until_attached_above(Epoch::NONE).await;

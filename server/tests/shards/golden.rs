@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use everhold_core::limits::STATE_LAYOUT;
 use everhold_local_cluster::ReportedAdoption;
 use everhold_protocol::ZoneName;
 use serde_json::Value;
@@ -13,7 +14,7 @@ use crate::world::World;
 /// The list of all golden files: the BLAKE3 hash of each, two blanks, and its path.
 const LIST: &str = "HASHES";
 
-/// How a shard was ended that left a golden world.
+/// The ends of shards that left golden worlds.
 const ENDS: [&str; 2] = ["killed", "stopped"];
 
 fn directory() -> PathBuf {
@@ -42,6 +43,19 @@ fn rules() -> String {
     format!("[world]\nrules = {:?}\n", directory().join("world.toml"))
 }
 
+/// The layout of the state of a golden world.
+fn layout(name: &str) -> u16 {
+    let layout = name.strip_prefix("state-").and_then(|rest| rest.split('-').next());
+    layout
+        .and_then(|layout| layout.parse().ok())
+        .expect("a name begins with the layout")
+}
+
+/// Whether a world that was left so goes on under this build: of an earlier layout only what was stopped in good order.
+fn goes_on(name: &str, end: &str) -> bool {
+    end == "stopped" || layout(name) == STATE_LAYOUT
+}
+
 /// Copies what one left, as a store needs it.
 fn copy(name: &str, end: &str, to: &Path) {
     std::fs::create_dir_all(to).expect("a directory");
@@ -51,7 +65,7 @@ fn copy(name: &str, end: &str, to: &Path) {
     }
 }
 
-/// What the build that wrote it says of its replay.
+/// The words on its replay of the build that wrote it.
 fn noted(name: &str, end: &str) -> Value {
     let text = std::fs::read_to_string(directory().join(name).join(format!("{end}.json")));
     serde_json::from_str(&text.expect("it is there")).expect("JSON")
@@ -95,6 +109,10 @@ fn golden_worlds_and_history_files_are_replayed_to_the_digests_that_were_noted()
         let found = everhold(&[&["verify", "--replay", "--json"], &place[..]].concat());
         let zone = &found["zones"][0];
         assert_eq!(zone["zone"], "yard", "{name}/{end}: {found}");
+        if layout(name) != STATE_LAYOUT {
+            // The layout is a part of the rules: a history of an earlier one is read, and replayed by its own build.
+            continue;
+        }
         assert!(
             zone["replayed"].as_u64() > Some(0) || noted["replayed_ticks"] == 0,
             "{name}/{end}: {found}"
@@ -112,7 +130,9 @@ fn golden_worlds_and_history_files_are_replayed_to_the_digests_that_were_noted()
 
 #[test]
 fn shard_of_this_build_goes_on_with_every_golden_world() {
-    for (name, end) in names().iter().flat_map(|name| ENDS.map(|end| (name, end))) {
+    let all = names();
+    let all = all.iter().flat_map(|name| ENDS.map(|end| (name, end)));
+    for (name, end) in all.filter(|(name, end)| goes_on(name, end)) {
         let mut world = World::with_default_leases();
         copy(name, end, &world.cluster.world());
         let shard = world.shard_configured(&[yard()], &rules());

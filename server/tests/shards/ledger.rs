@@ -36,7 +36,7 @@ pub(crate) fn traders() -> usize {
 pub(crate) fn trade_orders(world: &World, addr: SocketAddr, players: usize) -> SwarmConfig {
     SwarmConfig {
         players,
-        seconds: 600.0,
+        seconds: 180.0,
         ..orders(world, addr)
     }
 }

@@ -15,7 +15,7 @@ const DATABASE: &str = "world";
 /// Lines of a configuration in which away players rest at once, and the archive hears of it soon.
 fn quick(world: &World, archive: &str) -> String {
     let numbers = world.numbers("quick.toml", "linger_ms = 30_000", "linger_ms = 100");
-    format!("{numbers}[archive]\ninterval_ms = 500\n{archive}")
+    format!("{numbers}[archive]\ninterval_ms = 1000\n{archive}")
 }
 
 /// Waits until a shard says that its meadow has so many characters.
@@ -39,7 +39,7 @@ async fn log_in(world: &World, account: u64) -> Player {
     player
 }
 
-/// What a player owns, and where its character is.
+/// The possessions of a player, and the place of its character.
 fn possessions(player: &Player) -> (u64, usize, (i32, i32)) {
     let own = player.own();
     (own.gold, own.items.len(), (own.x, own.y))

@@ -1,4 +1,4 @@
-//! Who is believed: zones that the state store has lost with all shards go on from the archive, and wait for it.
+//! Zones that the state store has lost with all shards go on from the archive, and wait for it.
 //!
 //! `EVERHOLD_ARCHIVE_PLAYERS=1000` makes the long form.
 
@@ -77,7 +77,7 @@ async fn assert_restored(world: &mut World, lines: &str, before: Epoch, rows: &[
     shard
 }
 
-/// The rows that the ledger is balanced by, after another stop: nobody has got or lost anything.
+/// Checks the rows after another stop: they are balanced, and no account has got or lost anything.
 fn assert_same_coins(before: &[Vec<i64>], after: &[Vec<i64>]) {
     let coins = |rows: &[Vec<i64>]| -> Coins { rows.iter().map(|row| (row[0], row[1])).collect() };
     assert_balanced(after);

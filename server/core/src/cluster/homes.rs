@@ -34,7 +34,8 @@ pub struct AccountRecord {
     pub home: Home,
     /// The character as bytes, while it rests. `None`: its zone has it, or it is not born, or the bytes are damaged.
     pub payload: Option<Bytes>,
-    /// Whether no newer record was ever written. If not, the archive is to be asked, too: the store may have lost some.
+    /// Whether the server, or the file, that answers took it itself. If not, a newer record may have been lost with
+    /// another one: the archive is to be asked, too.
     pub is_certain: bool,
 }
 

@@ -281,8 +281,8 @@ impl Routing {
         self.place(at, conn);
     }
 
-    /// Begins to look up the home of a ticket's account, unless a zone of this process has its character. The ticket says
-    /// where a *new* character is born; one that lives somewhere is sent there.
+    /// Begins to look up the home of a ticket's account, unless a zone of this process has its character. The ticket
+    /// says where a *new* character is born; one that lives somewhere is sent there.
     fn seek_home(&mut self, at: Moment<'_>, conn: AttachToken, claims: TicketClaims) {
         let (account, zone) = (claims.account, claims.zone.clone());
         let placement = self.directory.place(at.now, &zone, None, RouteRequest::New);

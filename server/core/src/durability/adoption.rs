@@ -34,9 +34,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use everhold_protocol::{SessionId, Tick};
 
-pub use self::archived::Restored;
 use self::archived::{ArchiveTerms, Bereft, Restoring};
-pub use self::command::{AdoptError, AdoptionCommand, AdoptionNotice, FromMemory, History, POISON_MAX, Start};
+pub use self::command::{
+    AdoptError, AdoptionCommand, AdoptionNotice, FromMemory, History, POISON_MAX, Restored, Start,
+};
 use self::divergence::DivergentZone;
 pub use self::kept::KeptFile;
 use self::kept::KeptRules;
@@ -300,7 +301,7 @@ impl Adoption {
         }
     }
 
-    /// Begins a zone again that the store has lost, and nobody else has.
+    /// Begins a zone again that the store has lost, with no memory of it in any shard.
     fn begin_again(&mut self) {
         self.is_lost = true;
         self.log(AdoptionNotice::BeginsAgain);

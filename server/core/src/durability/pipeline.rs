@@ -15,6 +15,7 @@
 
 mod archive;
 mod command;
+mod creating;
 mod config;
 mod cuts;
 mod homes;
@@ -47,10 +48,6 @@ use crate::ownership::{EndReason, LeaseState};
 
 /// A lost data set is asked to be made anew this often.
 const CREATE_RETRY: Duration = Duration::from_millis(100);
-
-/// A store that for so long refuses to be written anew does not change its mind: another epoch may replace what this
-/// one may not. Some dozens of tries, and far apart enough that no epochs run out.
-const REFUSED_MAX: Duration = Duration::from_secs(10);
 
 /// The pipeline of one zone under one epoch.
 #[derive(Debug)]
@@ -450,27 +447,6 @@ impl<S, R> Pipeline<S, R> {
         self.journal.forget(head.position.tick);
         if let Some(archivist) = &mut self.archivist {
             archivist.handle_head(head.position);
-        }
-    }
-
-    /// Has the data set made anew: the store came back without it, and the zone is written from memory, whole.
-    fn want_creation(&mut self) {
-        if matches!(self.creation, Creation::None) {
-            self.creation = Creation::Due;
-            self.log(Some(PipelineNotice::DataSetLost));
-        }
-    }
-
-    /// Notes that the store refuses what would replace its lost data. In the end this epoch is given up, and no memory.
-    fn note_refusal(&mut self, now: Instant, error: &StoreError) {
-        let is_lost = self.journal.is_reseeding() || !matches!(self.creation, Creation::None);
-        if !is_lost || !matches!(error, StoreError::Corrupt(_)) {
-            return;
-        }
-        let since = *self.refused_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= REFUSED_MAX {
-            self.log(Some(PipelineNotice::Refused));
-            self.end(EndReason::Refused);
         }
     }
 

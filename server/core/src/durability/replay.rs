@@ -7,6 +7,7 @@
 //! `step`; what it tells is dropped, because it was told already, or is still in the sessions' outboxes. Moves of value
 //! alone are kept, for the archive.
 
+mod quarantined;
 mod ran_under;
 
 use std::collections::BTreeSet;
@@ -15,9 +16,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 use everhold_protocol::{Epoch, SessionId, Tick};
 
-use super::pending_moves::{PendingMoves, section};
+use self::quarantined::{beyond, with_quarantine};
 pub use self::ran_under::ran_under;
 use self::ran_under::{begins_under, rules_of};
+use super::pending_moves::{PendingMoves, section};
 use super::record::{Record, RecordError};
 use super::store::{CheckpointHead, CheckpointKind, Position, StoredRecord, ZoneData};
 use crate::ingress::Input;
@@ -476,31 +478,6 @@ fn step(
         suspect: probe.suspect().and_then(|suspect| suspect.intent),
         reason: panic_text(&*panic),
     })
-}
-
-/// Each quarantined intent is preceded by the input that makes the zone refuse it: the session's numbers go on, the
-/// harm is not done.
-fn with_quarantine(inputs: &[Input], quarantine: &BTreeSet<(SessionId, u64)>) -> Vec<Input> {
-    let mut marked = Vec::with_capacity(inputs.len());
-    for input in inputs {
-        if let Input::Intent { session, seq, .. } = *input
-            && quarantine.contains(&(session, seq))
-        {
-            marked.push(Input::Quarantine { session, seq });
-        }
-        marked.push(input.clone());
-    }
-    marked
-}
-
-/// The quarantined inputs that none of the records hold.
-fn beyond(records: &[Record], mut quarantine: BTreeSet<(SessionId, u64)>) -> Vec<(SessionId, u64)> {
-    for input in records.iter().flat_map(|record| &record.inputs) {
-        if let Input::Intent { session, seq, .. } = *input {
-            quarantine.remove(&(session, seq));
-        }
-    }
-    quarantine.into_iter().collect()
 }
 
 #[cfg(test)]

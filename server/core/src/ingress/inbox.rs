@@ -37,7 +37,8 @@ pub enum InboxEntry {
         /// The connection's question, which it may withdraw.
         asked: Asked,
     },
-    /// An input that the shard itself pushes: `EpochStart`, `Detach`, `Logout`, `Quarantine`. It is never dropped here.
+    /// An input that the shard itself pushes: `EpochStart`, `Detach`, `Logout`, `Quarantine`, `Lodge`, `Evict`,
+    /// `Outrank`. It is never dropped here.
     Input(Input),
 }
 

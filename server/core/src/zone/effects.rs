@@ -44,6 +44,8 @@ pub(crate) struct Effects {
     pub(crate) residences: Vec<Residence>,
     /// In order.
     pub(crate) moves: Vec<ValueMove>,
+    /// Whether a character came that ran under other rules: the state is fitted to these once in such a tick.
+    pub(crate) is_refit_due: bool,
 }
 
 impl Outbox {
@@ -117,6 +119,7 @@ pub(crate) fn conclude(world: &mut World, game: &dyn GameZone) -> Outputs {
         mut events,
         residences,
         moves,
+        is_refit_due: _,
     } = std::mem::take(&mut *world.resource_mut::<Effects>());
     let mut outputs = Outputs {
         tick: world.resource::<Clock>().tick,

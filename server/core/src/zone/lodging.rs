@@ -16,7 +16,7 @@
 use bevy_ecs::prelude::*;
 use everhold_protocol::Account;
 
-use super::effects::note_residence;
+use super::effects::{Effects, note_residence};
 use super::game::{GameZone, Terms};
 use super::index::EntityIndex;
 use super::kinds::Kinds;
@@ -99,8 +99,9 @@ pub(crate) fn lodge(world: &mut World, game: &dyn GameZone, kinds: &Kinds, lodge
         session.presence = Presence::Away(since);
     }
     game.derive_player(world, player);
+    note_residence(world, Residence::Left(*account));
     if rules_id != world.resource::<Clock>().rules_id {
-        game.refit(world);
+        world.resource_mut::<Effects>().is_refit_due = true;
     }
 }
 

@@ -39,7 +39,7 @@ pub enum Reply {
 pub enum Residence {
     /// The account's character is in the world, attached or away.
     Taken(Account),
-    /// It went to rest.
+    /// It went to rest, or came back to the zone and rests there still.
     Left(Account),
     /// It rests outside the zone from now on, which forgets it.
     Evicted(Account),

@@ -13,7 +13,7 @@ use super::kinds::Kinds;
 use super::registry::State;
 use super::restore::RestoreError;
 use super::state::{FIRST_GENERATION, Residency, Resting, Session};
-use crate::limits::{STATE_LAYOUT, STATE_LAYOUT_MIN};
+use crate::ownership::{reads_layout, state_layout};
 
 /// A character's bytes, read so far that it can be placed.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,7 @@ pub(crate) struct PayloadReader<'a> {
     pub(crate) rules_id: [u8; 32],
     /// Its session.
     pub(crate) id: EntityId,
+    layout: u16,
     mask: u64,
     components: &'a [u8],
 }
@@ -31,12 +32,13 @@ impl<'a> PayloadReader<'a> {
     pub(crate) fn new(mut payload: &'a [u8]) -> Result<Self, RestoreError> {
         let input = &mut payload;
         let found = u16::from_le_bytes(<[u8; 2]>::get(input)?);
-        if !(STATE_LAYOUT_MIN..=STATE_LAYOUT).contains(&found) {
+        if !reads_layout(found) {
             return Err(RestoreError::Layout { found });
         }
         Ok(Self {
             rules_id: Field::get(input)?,
             id: EntityId::get(input)?,
+            layout: found,
             mask: get_varint(input)?,
             components: input,
         })
@@ -46,7 +48,7 @@ impl<'a> PayloadReader<'a> {
     pub(crate) fn place(self, world: &mut World, kinds: &Kinds, account: Account) -> Result<(), RestoreError> {
         let mut components = self.components;
         let mut rows = kinds.rows();
-        rows.merge(self.id, self.mask, &mut components)?;
+        rows.merge(self.id, (self.mask, self.layout), &mut components)?;
         let needs = 1 << Session::KIND | 1 << Resting::KIND;
         if !components.is_empty() || self.mask & needs != needs {
             return Err(Corrupt.into());
@@ -67,7 +69,7 @@ impl FrozenPlayer<'_> {
     #[must_use]
     pub fn resting(&self) -> Option<Vec<u8>> {
         self.get::<Resting>()?;
-        let mut payload = STATE_LAYOUT.to_le_bytes().to_vec();
+        let mut payload = state_layout().to_le_bytes().to_vec();
         self.rules_id().put(&mut payload);
         self.put(&mut payload);
         Some(payload)

@@ -73,7 +73,7 @@ state! {
             /// At rest since this tick.
             since: Tick,
         }
-        /// How often a character went to rest and woke. One that never did may have none.
+        /// A count of a character's rests and wakes. One that never rested may have none.
         14 Nobody Residency {
             /// Rises with each, so that of two records of the character the newer one is known.
             generation: u64,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everhold_core::durability::adoption::{ANSWER_MAX, Adoption, AdoptionCommand, FromMemory, History, Start};
+use everhold_core::durability::adoption::{
+    ANSWER_MAX, AdoptError, Adoption, AdoptionCommand, FromMemory, History, Start,
+};
 use everhold_core::durability::keeping::KeepCommand;
 use everhold_core::durability::store::{Origin, Position, StoreError, ZoneData, ZoneOutline};
 use everhold_core::durability::suspended::SuspendedZone;
@@ -172,13 +174,15 @@ impl SimShard {
             }
             AdoptionCommand::Start(start, history) => self.conclude_adoption(env, tenure, *start, history),
             AdoptionCommand::StartFromMemory(from) => self.start_from_memory(env, tenure, from),
-            AdoptionCommand::Fail(error) => {
-                let place = self.place;
-                env.tell(|| format!("shard {place} does not adopt {}: {error}", tenure.zone));
-                self.fail_adoption(env, tenure, error.failure());
-            }
+            AdoptionCommand::Fail(error) => self.give_up_adoption(env, tenure, &error),
         }
         false
+    }
+
+    fn give_up_adoption(&mut self, env: &mut Env, tenure: &Tenure, error: &AdoptError) {
+        let place = self.place;
+        env.tell(|| format!("shard {place} does not adopt {}: {error}", tenure.zone));
+        self.fail_adoption(env, tenure, error.failure());
     }
 
     /// Asks which rules are wanted, and for the kept file of these.

@@ -56,7 +56,7 @@ fn hello_that_a_blocked_link_loses_is_sent_again() {
 fn end_of_a_connection_that_a_blocked_link_loses_is_noticed() {
     // The store is so slow that players are on their way into their zones when the leases run out.
     let mut plan = Plan(vec![
-        (millis(1_450), Fault::Slow(Party::Store, millis(700), millis(5_000))),
+        (millis(1_450), Fault::Slow(Party::Store, millis(200), millis(5_000))),
         (millis(2_600), Fault::Down(Party::Authority, millis(4_000))),
     ]);
     let blocks = pairs().map(|(player, shard)| (millis(2_900), Fault::Block(shard, player, millis(2_500))));

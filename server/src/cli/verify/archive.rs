@@ -6,22 +6,22 @@ use std::sync::Arc;
 
 use everhold_core::durability::adoption::ANSWER_MAX;
 use everhold_core::durability::archive::{
-    Archive, ArchiveError, ArchivedAccount, ArchivedBlob, ArchivedCharacter, ArchivedZone, Belonging, ColumnValue,
+    Archive, ArchiveError, ArchivedAccount, ArchivedBlob, ArchivedCharacter, ArchivedPayload, ArchivedZone, Belonging,
+    ColumnValue, WallMs,
 };
-use everhold_core::durability::archivist::character_row;
+use everhold_core::durability::archivist::{CutFacts, character_row};
 use everhold_core::limits::ARCHIVE_PAGE_ROWS_MAX;
 use everhold_core::ownership::RulesTag;
-use everhold_core::zone::facts::players;
 use everhold_core::zone::{CaptureTitle, Cut, Game, Zone};
 use everhold_protocol::{Account, ZoneName};
 
-use super::findings::{Findings, ZoneFindings};
+use super::findings::{VerifyFindings, ZoneFindings};
 use super::zone::KeptWorlds;
 use crate::config::ArchivePlace;
 use crate::deadline::answer;
 use crate::stores::ArchiveDoor;
 
-/// What a character is and has, as a row and a blob can be compared by.
+/// The columns and belongings of a character, by which a row and a blob are compared.
 type CharacterColumns = (Vec<ColumnValue>, Vec<Belonging>);
 
 /// Looks at all zones of an archive.
@@ -29,7 +29,7 @@ pub(super) async fn look_at(
     place: ArchivePlace,
     worlds: &KeptWorlds,
     zones: &mut Vec<ZoneFindings>,
-    world: &mut Findings,
+    world: &mut VerifyFindings,
 ) -> anyhow::Result<()> {
     if let ArchivePlace::File(path) = &place
         && !path.exists()
@@ -154,9 +154,9 @@ async fn compare_rows(
     let name = found.zone.clone();
     let frozen = zone.freeze(Cut::Base);
     let mut expected: BTreeMap<Account, CharacterColumns> = BTreeMap::new();
-    for (session, player) in players(&frozen) {
-        let row = character_row(&name, session.account, &game.facts(player));
-        expected.insert(session.account, (row.columns, row.belongings.unwrap_or_default()));
+    for character in CutFacts::of(&frozen, &*game, WallMs::default()).characters {
+        let row = character_row(&name, &character);
+        expected.insert(row.account, (row.columns, row.belongings.unwrap_or_default()));
     }
     let mut after = None;
     loop {
@@ -167,7 +167,15 @@ async fn compare_rows(
             let ArchivedAccount::Character(row) = account else {
                 continue;
             };
+            if row.payload == ArchivedPayload::Damaged {
+                let text = format!("the character of account {}, which rests, is damaged", row.account.0);
+                found.findings.damage("character_damaged", text);
+            }
             let Some(of_blob) = expected.remove(&row.account) else {
+                // It rests outside its zone, or its account is reserved and it is not born.
+                if row.payload != ArchivedPayload::Absent || row.stamp.is_none() {
+                    continue;
+                }
                 let text = format!(
                     "the row of account {} is of a character that the blob lacks",
                     row.account.0

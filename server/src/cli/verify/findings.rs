@@ -1,4 +1,4 @@
-//! Findings of `everhold verify`, and how they are written for people and for programs.
+//! VerifyFindings of `everhold verify`, and how they are written for people and for programs.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 /// Something that is wrong.
 #[derive(Debug, Serialize)]
-struct Finding {
+struct VerifyFinding {
     /// For programs: it never changes, and the text may.
     code: &'static str,
     text: String,
@@ -17,16 +17,16 @@ struct Finding {
 
 /// All that was found of a zone, or of what belongs to no zone.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Findings {
-    damage: Vec<Finding>,
-    /// What could not be looked at, and why that is no damage.
+pub(super) struct VerifyFindings {
+    damage: Vec<VerifyFinding>,
+    /// Parts that could not be looked at, and why that is no damage.
     notes: Vec<String>,
 }
 
-impl Findings {
+impl VerifyFindings {
     pub(super) fn damage(&mut self, code: &'static str, text: impl Into<String>) {
         let text = text.into();
-        self.damage.push(Finding { code, text });
+        self.damage.push(VerifyFinding { code, text });
     }
 
     pub(super) fn note(&mut self, text: impl Into<String>) {
@@ -56,7 +56,7 @@ pub(super) struct ZoneFindings {
     #[serde(skip)]
     pub(super) accounts: Vec<Account>,
     #[serde(flatten)]
-    pub(super) findings: Findings,
+    pub(super) findings: VerifyFindings,
 }
 
 impl ZoneFindings {
@@ -73,7 +73,7 @@ impl ZoneFindings {
             blobs: 0,
             rows: 0,
             accounts: Vec::new(),
-            findings: Findings::default(),
+            findings: VerifyFindings::default(),
         }
     }
 }
@@ -81,7 +81,7 @@ impl ZoneFindings {
 /// The result of a look at a world.
 #[derive(Debug, Serialize)]
 pub(super) struct VerifyOutput {
-    pub(super) world: Findings,
+    pub(super) world: VerifyFindings,
     pub(super) zones: Vec<ZoneFindings>,
 }
 
@@ -99,7 +99,7 @@ impl VerifyOutput {
         let mut text = self.table().to_string();
         let zones = self.zones.iter().map(|zone| (zone.zone.as_str(), &zone.findings));
         for (whose, findings) in zones.chain([("the world", &self.world)]) {
-            for Finding { code, text: what } in &findings.damage {
+            for VerifyFinding { code, text: what } in &findings.damage {
                 write!(text, "\ndamaged: {whose}: {what} [{code}]").context("write a line")?;
             }
             for note in &findings.notes {

@@ -19,7 +19,7 @@ use everhold_protocol::{Account, ZoneName};
 use super::super::history::{
     CodedError, LocalWorld, chained, file_error, read_history, replay_code, salvage, write_history,
 };
-use super::findings::{Findings, ZoneFindings};
+use super::findings::{VerifyFindings, ZoneFindings};
 use crate::deadline::answer;
 use crate::stores::Storage;
 
@@ -30,7 +30,11 @@ pub(super) struct KeptWorlds {
 }
 
 impl KeptWorlds {
-    pub(super) async fn read(rules: &dyn RulesStore, local: LocalWorld, found: &mut Findings) -> anyhow::Result<Self> {
+    pub(super) async fn read(
+        rules: &dyn RulesStore,
+        local: LocalWorld,
+        found: &mut VerifyFindings,
+    ) -> anyhow::Result<Self> {
         let (own, tick_hz) = local.into_book();
         let own = Arc::new(own);
         let mut books = BTreeMap::from([(own.rules_id(tick_hz), (Arc::clone(&own), tick_hz))]);
@@ -220,7 +224,8 @@ async fn check_evidence(storage: &Storage, found: &mut ZoneFindings) -> anyhow::
 /// Each character of the zone has a home that can be read, or none yet.
 async fn check_homes(storage: &Storage, found: &mut ZoneFindings) -> anyhow::Result<()> {
     for account in found.accounts.clone() {
-        match answer(ANSWER_MAX, storage.homes.home(account)).await {
+        let record = answer(ANSWER_MAX, storage.homes.record(account)).await;
+        match record.map(|record| record.map(|record| record.home)) {
             Ok(_) => {}
             Err(StoreError::Corrupt(why)) => {
                 found
@@ -234,7 +239,7 @@ async fn check_homes(storage: &Storage, found: &mut ZoneFindings) -> anyhow::Res
 }
 
 /// Notes the accounts that have a character in two zones.
-pub(super) fn note_players_twice(zones: &[ZoneFindings], world: &mut Findings) {
+pub(super) fn note_players_twice(zones: &[ZoneFindings], world: &mut VerifyFindings) {
     let mut seen: BTreeMap<Account, &ZoneName> = BTreeMap::new();
     for zone in zones {
         for account in &zone.accounts {

@@ -27,7 +27,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use super::super::{ArchiveService, HostServices};
 use super::archive;
 use crate::deadline::answer;
-use crate::shard::keep_forgotten;
+use crate::stores::keep_forgotten;
 
 /// Time for which the store keeps a character at rest, at least.
 const REST_LASTING: Duration = Duration::from_secs(REST_RECORD_S);

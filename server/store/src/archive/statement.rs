@@ -165,8 +165,8 @@ impl Statements {
         let places: String = (3..9 + schema.columns().len()).map(|at| format!(", ${at}")).collect();
         let reads = format!(
             "SELECT c.account, c.generation, c.is_deleted, c.zone, c.epoch, c.tick, c.wall_ms, c.payload_bytes, \
-             n.name, p.generation, p.checksum, p.bytes{reads} FROM characters c LEFT JOIN names n ON n.account = c.account \
-             LEFT JOIN payloads p ON p.account = c.account WHERE"
+             n.name, p.generation, p.checksum, p.bytes{reads} FROM characters c \
+             LEFT JOIN names n ON n.account = c.account LEFT JOIN payloads p ON p.account = c.account WHERE"
         );
         let page = "c.account >= $1 ORDER BY c.account LIMIT $2";
         Self {

@@ -137,7 +137,7 @@ impl ArchiveLink {
     }
 }
 
-/// What a transaction does.
+/// The kind of a transaction.
 #[derive(Clone, Copy, Debug)]
 enum Access {
     /// It writes, at the isolation level of the database.

@@ -1,7 +1,7 @@
 //! Records of accounts: one key an account. A home is "generation zone", changed by compare-and-set. Of a character at
-//! rest the run id of the server that took it follows, a line break, and the payload behind its checksum: a record
-//! from before the server was replaced may be older than what was lost. A thousand log-ins at once are a thousand small
-//! scripts in one pipeline.
+//! rest follow the run and replication ids of the server that took it, a line break, and the payload behind its
+//! checksum: a record from before the server was replaced may be older than what was lost. A thousand log-ins at once
+//! are a thousand small scripts in one pipeline.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

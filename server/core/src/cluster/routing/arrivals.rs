@@ -6,9 +6,9 @@ use everhold_protocol::{Account, RefusalCode, ZoneName};
 
 use super::Routing;
 use super::command::{Attach, AttachRequest, RoutingCommand};
-use super::homes::Arrival;
+use super::homes::FoundCharacter;
 use super::local::Moment;
-use super::waiting::{EntryClaim, WaitingConn};
+use super::waiting::{EntryClaim, QueuePlace, WaitingConn};
 use crate::ingress::{AttachToken, Birth, Lodge};
 use crate::limits::TICKET_MEMORY_SLACK_S;
 use crate::ownership::DataStamp;
@@ -42,7 +42,7 @@ impl Routing {
     }
 
     /// Sends a connection in with what was found of its character.
-    pub(super) fn bring(&mut self, at: Moment<'_>, conn: AttachToken, asked: DataStamp, arrival: Arrival) {
+    pub(super) fn bring(&mut self, at: Moment<'_>, conn: AttachToken, asked: DataStamp, arrival: FoundCharacter) {
         let Some(waiting) = self.arriving.remove(&conn) else {
             return;
         };
@@ -58,6 +58,13 @@ impl Routing {
             return;
         };
         self.take_out(conn);
+        if self.commands.has_ended(at, conn) {
+            return;
+        }
+        if waiting.queues() {
+            // Its turn came here. Its ticket was heard in time.
+            waiting.place = QueuePlace::Lost;
+        }
         waiting.zone = zone;
         self.waiting.insert(waiting);
         self.place(at, conn);
@@ -73,16 +80,19 @@ impl Routing {
     }
 
     /// Lets those that were let into a zone which is over here, and are not in it yet, wait for its next owner.
+    ///
+    /// Those that have ended are forgotten when they are gone.
     pub(super) fn take_back_arrivals(&mut self, zone: &ZoneName) {
         let of_zone = self.arriving.iter().filter(|(_, waiting)| waiting.zone == *zone);
         let conns: Vec<AttachToken> = of_zone.map(|(conn, _)| *conn).collect();
         for conn in conns {
             self.look_ups.forget(conn);
-            self.waiting.extend(self.arriving.remove(&conn));
+            let arriving = self.arriving.remove(&conn);
+            self.waiting.extend(arriving.filter(|_| !self.commands.is_ending(conn)));
         }
     }
 
-    fn send_in(&mut self, at: Moment<'_>, waiting: WaitingConn, found: Option<(DataStamp, Arrival)>) {
+    fn send_in(&mut self, at: Moment<'_>, waiting: WaitingConn, found: Option<(DataStamp, FoundCharacter)>) {
         let WaitingConn {
             conn,
             zone,
@@ -131,22 +141,22 @@ impl Routing {
     }
 }
 
-fn birth(found: Option<&(DataStamp, Arrival)>) -> Birth {
+fn birth(found: Option<&(DataStamp, FoundCharacter)>) -> Birth {
     match found {
-        Some(&(asked, Arrival::Unborn(generation))) => Birth::Allowed { asked, generation },
-        Some((_, Arrival::Rests(..))) | None => Birth::Never,
+        Some(&(asked, FoundCharacter::Unborn(generation))) => Birth::Allowed { asked, generation },
+        Some((_, FoundCharacter::Rests(..))) | None => Birth::Never,
     }
 }
 
-fn lodge(account: Account, (asked, arrival): (DataStamp, Arrival)) -> Option<Lodge> {
+fn lodge(account: Account, (asked, arrival): (DataStamp, FoundCharacter)) -> Option<Lodge> {
     match arrival {
-        Arrival::Rests(generation, payload) => Some(Lodge {
+        FoundCharacter::Rests(generation, payload) => Some(Lodge {
             account,
             asked,
             generation,
             payload,
         }),
-        Arrival::Unborn(_) => None,
+        FoundCharacter::Unborn(_) => None,
     }
 }
 

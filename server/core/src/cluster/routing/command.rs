@@ -119,7 +119,7 @@ pub enum AccountReply {
     HomeIs(Option<Home>),
     /// No answer, for this reason: it is to be asked again.
     Unknown(String),
-    /// What is there cannot be read, for this reason.
+    /// The record or row cannot be read, for this reason.
     Unreadable(String),
 }
 
@@ -267,6 +267,11 @@ impl Commands {
     /// Whether a connection has ended, or is about to by a command that may not have been carried out yet.
     pub(super) fn has_ended(&self, at: Moment<'_>, conn: AttachToken) -> bool {
         self.ending.contains(&conn) || at.local.conn(conn) == ConnStatus::Ended
+    }
+
+    /// Whether routing has ended a connection that is not gone yet.
+    pub(super) fn is_ending(&self, conn: AttachToken) -> bool {
+        self.ending.contains(&conn)
     }
 
     /// Forgets a connection that is gone.

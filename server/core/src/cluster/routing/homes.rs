@@ -15,8 +15,8 @@
 //! A ticket says where a *new* character is born. Nothing is written for it before its zone, which does not have it,
 //! has room: then the account is reserved for the zone, in archive and store, each of them by compare-and-set, so that
 //! two shards which see a new account at the same time agree. That there is no character, only the archive can say: one
-//! that is away means waiting, and in the end a refusal. A world without an archive has all characters in its zones, and
-//! their homes in the store.
+//! that is away means waiting, and in the end a refusal. A world without an archive has all characters in its zones,
+//! and their homes in the store.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -74,7 +74,7 @@ enum Aim {
 
 /// The character that a zone is to be brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
+pub(super) enum FoundCharacter {
     /// It rests; of this generation, and these bytes.
     Rests(u64, Bytes),
     /// There is none: one may be born, of a generation above this.
@@ -87,7 +87,7 @@ pub(super) enum LookUpStep {
     /// The account's character lives, or may be born, in this zone.
     Known(ZoneName),
     /// This is to be brought to the zone, which did not have it at this tick.
-    Bring(DataStamp, Arrival),
+    Bring(DataStamp, FoundCharacter),
     /// Store or archive are to be asked this.
     Ask(RoutingCommand),
     /// The account cannot be looked up, for this reason.
@@ -145,18 +145,18 @@ impl LookUps {
         let look_up = self.running.get_mut(&conn)?;
         let step = look_up.judge(reply, has_archive);
         let step = match step {
-            Verdict::Ask(query) => {
+            LookUpVerdict::Ask(query) => {
                 look_up.retries = 0;
                 look_up.query = query;
                 return Some(LookUpStep::Ask(look_up.command(conn, Duration::ZERO)));
             }
-            Verdict::Again(_) if look_up.retries < LOOK_UP_RETRIES_MAX => {
+            LookUpVerdict::Again(_) if look_up.retries < LOOK_UP_RETRIES_MAX => {
                 look_up.retries += 1;
                 return Some(LookUpStep::Ask(look_up.command(conn, LOOK_UP_RETRY)));
             }
-            Verdict::Again(why) | Verdict::Failed(why) => LookUpStep::Failed(why),
-            Verdict::Known(zone) => LookUpStep::Known(zone),
-            Verdict::Bring(asked, arrival) => LookUpStep::Bring(asked, arrival),
+            LookUpVerdict::Again(why) | LookUpVerdict::Failed(why) => LookUpStep::Failed(why),
+            LookUpVerdict::Known(zone) => LookUpStep::Known(zone),
+            LookUpVerdict::Bring(asked, arrival) => LookUpStep::Bring(asked, arrival),
         };
         self.running.remove(&conn);
         Some(step)
@@ -164,9 +164,9 @@ impl LookUps {
 }
 
 /// The judgement on an answer.
-enum Verdict {
+enum LookUpVerdict {
     Known(ZoneName),
-    Bring(DataStamp, Arrival),
+    Bring(DataStamp, FoundCharacter),
     Ask(AccountQuery),
     /// Nothing is known: the same is to be asked again. The reason, for the log.
     Again(String),
@@ -183,48 +183,49 @@ impl LookUp {
         }
     }
 
-    fn judge(&mut self, reply: AccountReply, has_archive: bool) -> Verdict {
+    fn judge(&mut self, reply: AccountReply, has_archive: bool) -> LookUpVerdict {
         match reply {
-            AccountReply::Unknown(why) => Verdict::Again(why),
-            AccountReply::Unreadable(why) => Verdict::Failed(why),
+            AccountReply::Unknown(why) => LookUpVerdict::Again(why),
+            AccountReply::Unreadable(why) => LookUpVerdict::Failed(why),
             AccountReply::Record(record) => self.judge_record(record, has_archive),
             AccountReply::Archived(archived) => self.judge_archived(archived.map(|account| *account)),
             // Somebody else was first: what is there now, is what counts.
-            AccountReply::Taken => Verdict::Ask(AccountQuery::Archived),
-            AccountReply::Reserved => Verdict::Ask(AccountQuery::SetHome(Home::first(self.zone.clone()))),
+            AccountReply::Taken => LookUpVerdict::Ask(AccountQuery::Archived),
+            AccountReply::Reserved => LookUpVerdict::Ask(AccountQuery::SetHome(Home::first(self.zone.clone()))),
             AccountReply::HomeIs(before) => self.judge_home(before),
         }
     }
 
-    fn judge_record(&mut self, record: Option<AccountRecord>, has_archive: bool) -> Verdict {
+    fn judge_record(&mut self, record: Option<AccountRecord>, has_archive: bool) -> LookUpVerdict {
         let known_zone = record.as_ref().map(|record| record.home.zone.clone());
         let Aim::Bring { asked, .. } = self.aim else {
             return match known_zone {
-                Some(zone) => Verdict::Known(zone),
-                None if has_archive => Verdict::Ask(AccountQuery::Archived),
-                None => Verdict::Known(self.zone.clone()),
+                Some(zone) => LookUpVerdict::Known(zone),
+                None if has_archive => LookUpVerdict::Ask(AccountQuery::Archived),
+                None => LookUpVerdict::Known(self.zone.clone()),
             };
         };
         if let Some(zone) = known_zone.filter(|zone| *zone != self.zone) {
-            return Verdict::Known(zone);
+            return LookUpVerdict::Known(zone);
         }
         if let Some(record) = &record
             && record.is_certain
             && let Some(payload) = &record.payload
         {
-            return Verdict::Bring(asked, Arrival::Rests(record.home.generation, payload.clone()));
+            return LookUpVerdict::Bring(asked, FoundCharacter::Rests(record.home.generation, payload.clone()));
         }
-        self.record = record;
         if has_archive {
-            return Verdict::Ask(AccountQuery::Archived);
+            self.record = record;
+            return LookUpVerdict::Ask(AccountQuery::Archived);
         }
-        self.reserve_home(FIRST_GENERATION)
+        let kept = self.bring_kept(record);
+        kept.unwrap_or_else(|| self.reserve_home(FIRST_GENERATION))
     }
 
     /// Judges what the archive says. What the store has counts where it is not older.
-    fn judge_archived(&mut self, archived: Option<ArchivedAccount>) -> Verdict {
+    fn judge_archived(&mut self, archived: Option<ArchivedAccount>) -> LookUpVerdict {
         let Aim::Bring { asked, .. } = self.aim else {
-            return Verdict::Known(match archived {
+            return LookUpVerdict::Known(match archived {
                 Some(ArchivedAccount::Character(character)) => character.place.zone().unwrap_or(&self.zone).clone(),
                 Some(ArchivedAccount::Deleted { .. }) | None => self.zone.clone(),
             });
@@ -233,24 +234,42 @@ impl LookUp {
         let character = match archived {
             Some(ArchivedAccount::Character(character)) => *character,
             Some(ArchivedAccount::Deleted { generation, .. }) => return self.reserve(generation + 1),
-            None => return self.reserve(FIRST_GENERATION),
+            None => {
+                return self
+                    .bring_kept(record)
+                    .unwrap_or_else(|| self.reserve(FIRST_GENERATION));
+            }
         };
         if let Some(zone) = character.place.zone().filter(|zone| **zone != self.zone) {
-            return Verdict::Known(zone.clone());
+            return LookUpVerdict::Known(zone.clone());
         }
         let kept = record.map_or((0, None), |record| (record.home.generation, record.payload));
         let generation = kept.0.max(character.generation);
         let is_damaged = character.payload == ArchivedPayload::Damaged;
         match newest_payload(character, kept) {
-            Some(payload) => Verdict::Bring(asked, Arrival::Rests(generation, payload)),
-            None if is_damaged => Verdict::Failed(format!("the character of account {} is damaged", self.account.0)),
+            Some(payload) => LookUpVerdict::Bring(asked, FoundCharacter::Rests(generation, payload)),
+            None if is_damaged => {
+                LookUpVerdict::Failed(format!("the character of account {} is damaged", self.account.0))
+            }
             // Its zone had it, and does not have it any more: its birth is undone, with the history that it was in.
-            None => Verdict::Bring(asked, Arrival::Unborn(generation)),
+            None => LookUpVerdict::Bring(asked, FoundCharacter::Unborn(generation)),
         }
     }
 
+    /// Brings the character that the store has, certain or not, where the archive has none: it went back, perhaps.
+    fn bring_kept(&self, record: Option<AccountRecord>) -> Option<LookUpVerdict> {
+        let Aim::Bring { asked, .. } = self.aim else {
+            return None;
+        };
+        let AccountRecord { home, payload, .. } = record?;
+        Some(LookUpVerdict::Bring(
+            asked,
+            FoundCharacter::Rests(home.generation, payload?),
+        ))
+    }
+
     /// Reserves the account in the archive, which has no character of it.
-    fn reserve(&mut self, generation: u64) -> Verdict {
+    fn reserve(&mut self, generation: u64) -> LookUpVerdict {
         self.reserve = generation;
         self.unless_it_only_asks(AccountQuery::Reserve {
             zone: self.zone.clone(),
@@ -259,26 +278,26 @@ impl LookUp {
     }
 
     /// Reserves the account in the store, in a world without an archive.
-    fn reserve_home(&mut self, generation: u64) -> Verdict {
+    fn reserve_home(&mut self, generation: u64) -> LookUpVerdict {
         self.reserve = generation;
         self.unless_it_only_asks(AccountQuery::SetHome(Home::first(self.zone.clone())))
     }
 
-    fn unless_it_only_asks(&self, query: AccountQuery) -> Verdict {
+    fn unless_it_only_asks(&self, query: AccountQuery) -> LookUpVerdict {
         match self.aim {
-            Aim::Bring { asked, reserves: false } => Verdict::Bring(asked, Arrival::Unborn(self.reserve)),
-            Aim::Bring { .. } | Aim::Place => Verdict::Ask(query),
+            Aim::Bring { asked, reserves: false } => LookUpVerdict::Bring(asked, FoundCharacter::Unborn(self.reserve)),
+            Aim::Bring { .. } | Aim::Place => LookUpVerdict::Ask(query),
         }
     }
 
     /// Judges the home that there was before one was set.
-    fn judge_home(&self, before: Option<Home>) -> Verdict {
+    fn judge_home(&self, before: Option<Home>) -> LookUpVerdict {
         match (self.aim, before) {
-            (_, Some(home)) if home.zone != self.zone => Verdict::Known(home.zone),
-            (Aim::Place, _) => Verdict::Known(self.zone.clone()),
+            (_, Some(home)) if home.zone != self.zone => LookUpVerdict::Known(home.zone),
+            (Aim::Place, _) => LookUpVerdict::Known(self.zone.clone()),
             (Aim::Bring { asked, .. }, before) => {
                 let generation = before.map_or(self.reserve, |home| home.generation.max(self.reserve));
-                Verdict::Bring(asked, Arrival::Unborn(generation))
+                LookUpVerdict::Bring(asked, FoundCharacter::Unborn(generation))
             }
         }
     }

@@ -129,7 +129,9 @@ impl WaitingList {
 
     pub(super) fn remove(&mut self, conn: AttachToken) -> Option<WaitingConn> {
         let waiting = self.waiting.remove(&conn)?;
-        if let Some(account) = waiting.claim.login() {
+        if let Some(account) = waiting.claim.login()
+            && self.logins.get(&account) == Some(&conn)
+        {
             self.logins.remove(&account);
         }
         if let Some(conns) = self.by_zone.get_mut(&waiting.zone) {

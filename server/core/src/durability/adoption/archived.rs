@@ -17,14 +17,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use everhold_protocol::Tick;
 
-use super::{AdoptError, Adoption, AdoptionCommand, AdoptionNotice, AdoptionStep, History, Start};
+use super::{AdoptError, Adoption, AdoptionCommand, AdoptionNotice, AdoptionStep, History, Restored, Start};
 use crate::durability::archive::{ArchiveError, ArchivedZone};
 use crate::durability::blob_recovery::{BlobRecovery, BlobStep};
 use crate::durability::journal::Journal;
 use crate::durability::recovery::{Damage, Recovery};
 use crate::durability::replay::{ReplayError, Replayed};
 use crate::durability::store::{Position, ZoneOutline};
-use crate::ownership::DataStamp;
 
 /// The time between two questions to an archive that does not answer.
 const ARCHIVE_RETRY: Duration = Duration::from_millis(500);
@@ -55,7 +54,7 @@ impl Bereft {
     }
 }
 
-/// What an adoption knows of the archive.
+/// The archive as an adoption knows it.
 pub(super) struct ArchiveTerms {
     /// Ticks between two commits: the loss, if nothing says how much there was.
     interval_ticks: u64,
@@ -66,20 +65,6 @@ pub(super) struct ArchiveTerms {
 pub(super) struct Restoring {
     bereft: Bereft,
     blobs: BlobRecovery,
-}
-
-/// A zone as the archive had it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Restored {
-    /// The end of the history that was restored: the archive's last commit with a blob that is whole.
-    pub commit: DataStamp,
-    /// Ticks that an earlier owner may have told of and that are lost: what it is known to have had stored, or an
-    /// interval of the archive, if nothing is known.
-    pub rewound_ticks: u64,
-    /// Ticks between two commits. The archive had at most so many more to come, if it did not lag.
-    pub interval_ticks: u64,
-    /// Blobs that were given up because they are damaged.
-    pub blobs_given_up: u32,
 }
 
 impl Adoption {

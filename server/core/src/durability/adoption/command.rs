@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use everhold_protocol::{Epoch, SessionId, Tick};
 
-use super::archived::Restored;
 use crate::durability::archive::{ArchiveError, CommitMark};
 use crate::durability::evidence::EvidenceOutcome;
 use crate::durability::journal::Journal;
@@ -15,7 +14,7 @@ use crate::durability::recovery::Damage;
 use crate::durability::replay::ReplayError;
 use crate::durability::store::{CheckpointHead, PartKey, Rewind, StoreError, ZoneData};
 use crate::durability::suspended::SuspendedZone;
-use crate::ownership::{AdoptionFailure, Grant, RulesId, RulesRefusal};
+use crate::ownership::{AdoptionFailure, DataStamp, Grant, RulesId, RulesRefusal};
 use crate::zone::Zone;
 
 /// So many inputs of one journal may fail in its replay. More are no accident, and no use in skipping.
@@ -204,6 +203,20 @@ impl Start {
             rewound_ticks: from.lost_ticks(),
         }
     }
+}
+
+/// A zone as the archive had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The end of the history that was restored: the archive's last commit with a blob that is whole.
+    pub commit: DataStamp,
+    /// Ticks that an earlier owner may have told of and that are lost: what it is known to have had stored, or an
+    /// interval of the archive, if nothing is known.
+    pub rewound_ticks: u64,
+    /// Ticks between two commits. The archive had at most so many more to come, if it did not lag.
+    pub interval_ticks: u64,
+    /// Blobs that were given up because they are damaged.
+    pub blobs_given_up: u32,
 }
 
 /// The history that an adopted zone goes on from.

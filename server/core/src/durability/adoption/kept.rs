@@ -1,6 +1,6 @@
 //! The part of an adoption that goes on with a zone which ran other rules and was not sealed: it is replayed under the
 //! world file that the store has kept of them. Such a zone is hosted under those rules only to be stopped, which seals
-//! it; whoever adopts it next takes it over from the seal. No rules are built here: the driver does that.
+//! it; the next adoption takes it over from the seal. No rules are built here: the driver does that.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::durability::replay::ReplayError;
 use crate::durability::store::StoreError;
 use crate::ownership::{RulesId, RulesStamp};
 
-/// What the store and the driver say of the rules that a zone ran.
+/// The word of store and driver on the rules that a zone ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptFile {
     /// The rules that the world is to run, if any are on record.

@@ -273,8 +273,8 @@ const fn empty(mark: CommitMark, parent: Option<CommitMark>, kept: Position, wal
     }
 }
 
-/// Returns the row of a character that a zone has. One at rest has a payload, and is on its way to the zone that it rests
-/// in the name of.
+/// Returns the row of a character that a zone has. One at rest has a payload, and is on its way to the zone that it
+/// rests in the name of.
 #[must_use]
 pub fn character_row(zone: &ZoneName, character: &CutCharacter) -> CharacterRow {
     let facts = &character.facts;

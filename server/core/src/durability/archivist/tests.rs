@@ -1,6 +1,8 @@
 //! An archivist against an archive in memory: what is committed, and what becomes of it when answers are late, lost, or
 //! of another owner.
 
+mod handing_on;
+
 use everhold_protocol::EntityId;
 
 use super::*;
@@ -417,105 +419,4 @@ fn moves_beyond_the_bound_become_what_they_add_up_to() {
         seqs.windows(2).all(|pair| pair[0] < pair[1]),
         "each has a key of its own"
     );
-}
-
-/// The ticks of the rows in a section.
-fn section_ticks(archivist: &Archivist, parent: Option<u64>) -> Vec<u64> {
-    let section = archivist.section(parent.map(Tick)).expect("they are apart");
-    let (state, rows) = section::split(&section.into()).expect("a section");
-    assert!(state.is_empty());
-    rows.iter().map(|row| row.stamp.tick.0).collect()
-}
-
-#[test]
-fn base_tells_all_that_the_archive_may_lack_and_a_delta_what_came_after_its_parent() {
-    let mut rig = Rig::after(None);
-    for tick in [105, 110, 120] {
-        rig.archivist.handle_moves(Tick(tick), vec![coins(1, None, Some(1))]);
-    }
-    assert_eq!(section_ticks(&rig.archivist, Some(105)), [110, 120]);
-    rig.cut(110, b"state", Vec::new());
-    rig.commit();
-    assert_eq!(
-        section_ticks(&rig.archivist, None),
-        [105, 110, 120],
-        "no answer is no commit"
-    );
-    rig.done();
-    assert_eq!(section_ticks(&rig.archivist, None), [120]);
-    assert_eq!(section_ticks(&rig.archivist, Some(120)), [0; 0]);
-}
-
-#[test]
-fn moves_of_owners_before_are_committed_unless_the_archive_has_them() {
-    let mut moves = PendingMoves::default();
-    for tick in [50, 60, 70, 100] {
-        moves.inherit(Epoch(2), Tick(tick), vec![coins(tick, None, Some(1))]);
-    }
-    let blob = |tick, number| ArchivedBlob {
-        mark: mark(Epoch(2), tick, number),
-        blob: ArchiveBlob { parts: 1, bytes: 1 },
-    };
-    let table = [
-        (archived(None), vec![50, 60, 70, 100]),
-        // A cut of which not all commits were done.
-        (
-            ArchivedZone {
-                blobs: vec![blob(60, 8)],
-                ..archived(Some(mark(Epoch(2), 70, 9)))
-            },
-            vec![70, 100],
-        ),
-        (
-            ArchivedZone {
-                blobs: vec![blob(70, 9), blob(60, 8)],
-                ..archived(Some(mark(Epoch(2), 70, 9)))
-            },
-            vec![100],
-        ),
-        // An archive that is ahead of what is left of the history.
-        (
-            ArchivedZone {
-                blobs: vec![blob(140, 9)],
-                ..archived(Some(mark(Epoch(2), 140, 9)))
-            },
-            vec![],
-        ),
-    ];
-    for (found, committed) in table {
-        let mut rig = Rig::with(found, moves.clone());
-        rig.archivist.handle_moves(Tick(101), vec![coins(101, None, Some(1))]);
-        rig.cut(101, b"state", Vec::new());
-        let amounts: Vec<i64> = rig.commit().ledger.iter().map(|row| row.amount).collect();
-        assert_eq!(amounts, [committed, vec![101]].concat());
-    }
-}
-
-#[test]
-fn zone_that_goes_on_from_memory_hands_on_the_moves_of_a_commit_without_an_answer() {
-    let mut rig = Rig::after(None);
-    rig.archivist.handle_moves(Tick(101), vec![coins(1, None, Some(1))]);
-    rig.cut(101, b"state", Vec::new());
-    rig.commit();
-    rig.archivist.handle_moves(Tick(102), vec![coins(2, None, Some(1))]);
-    let moves = rig.archivist.into_moves();
-    let ticks: Vec<u64> = moves.rows().map(|row| row.stamp.tick.0).collect();
-    assert_eq!(ticks, [101, 102]);
-}
-
-#[test]
-fn archive_that_falls_behind_is_an_alarm_until_it_has_caught_up() {
-    // Three intervals of 600 ticks, and three seconds.
-    let mut rig = Rig::after(None);
-    rig.archivist.handle_tick(Tick(1_959));
-    assert_eq!(rig.notices(), [], "it counts from the adoption at tick 100");
-    rig.archivist.handle_tick(Tick(1_960));
-    rig.archivist.handle_tick(Tick(1_961));
-    let behind = ArchivistNotice::LagChanged(LagState::Behind, 1_960);
-    assert_eq!(rig.notices(), [behind]);
-    rig.cut(1_950, b"state", Vec::new());
-    rig.commit();
-    rig.done();
-    rig.archivist.handle_tick(Tick(1_962));
-    assert_eq!(rig.notices(), [ArchivistNotice::LagChanged(LagState::Fine, 12)]);
 }

@@ -4,6 +4,7 @@
 use everhold_protocol::Tick;
 
 use super::ZoneHistory;
+use crate::durability::pending_moves::section;
 use crate::durability::record::{Record, RecordError};
 use crate::durability::replay::ran_under;
 use crate::durability::store::{CheckpointKind, RecordHash, ZoneData};
@@ -121,13 +122,13 @@ impl ZoneHistory {
         let mut chain: Option<(Vec<bytes::Bytes>, Option<ZoneConfig>)> = None;
         for (place, head) in self.chain.iter().enumerate() {
             let tick = head.position.tick;
-            let body = match self.checkpoint(place) {
-                Ok(checkpoint) => checkpoint.body,
-                Err(_) => {
-                    checkup.flaws.push(HistoryFlaw::Unread(tick));
-                    chain = None;
-                    continue;
-                }
+            let read = self.checkpoint(place).ok();
+            // Moves of value stand behind the state, for the archive.
+            let split = read.and_then(|checkpoint| section::split(&checkpoint.body).ok());
+            let Some((body, _)) = split else {
+                checkup.flaws.push(HistoryFlaw::Unread(tick));
+                chain = None;
+                continue;
             };
             match head.kind {
                 CheckpointKind::Base => {

@@ -44,7 +44,7 @@ pub enum SectionError {
     Layout(u64),
 }
 
-/// What such a body is to a restore.
+/// A restore takes such a body for damaged, or for one of a later build.
 impl From<SectionError> for RestoreError {
     fn from(error: SectionError) -> Self {
         match error {

@@ -61,7 +61,7 @@ pub(super) struct Rests {
     /// Those to be kept, each once.
     waiting: VecDeque<ArchivedRest>,
     in_flight: BTreeMap<Account, ArchivedRest>,
-    /// What the zone is to be told. Bounded: the driver drains it in each turn.
+    /// Inputs for the zone. Bounded: the driver drains it in each turn.
     inputs: VecDeque<Input>,
     /// The wait after the last failure, and its end.
     back_off: Option<(Duration, Instant)>,

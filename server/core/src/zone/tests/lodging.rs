@@ -42,7 +42,7 @@ fn evict(account: u64, generation: u64) -> Input {
     Input::Evict { account, generation }
 }
 
-/// What is looked up now.
+/// The moment of a look-up that is asked for now.
 fn now(zone: &Zone) -> DataStamp {
     DataStamp {
         epoch: zone.epoch(),

@@ -1,5 +1,5 @@
-//! Writes of accounts outside a zone, in groups: a commit waits for the disk, and a thousand players who are born at once
-//! must not make a thousand commits of it. What waits when the thread gets to it is written in one.
+//! Writes of accounts outside a zone, in groups: a commit waits for the disk, and a thousand players who are born at
+//! once must not make a thousand commits of it. What waits when the thread gets to it is written in one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -56,7 +56,7 @@ impl AccountWrites {
         let mut outcomes = Vec::with_capacity(group.len());
         for (place, write) in group.iter().enumerate() {
             let outcome = match &together {
-                Ok(answers) => Ok(answers[place].clone()),
+                Ok(answers) => Ok(answers[place]),
                 // One of them cannot be written: it alone fails.
                 Err(_) => write_all(file, std::slice::from_ref(write)).map(|mut answers| answers.remove(0)),
             };

@@ -150,6 +150,25 @@ fn character_that_its_zone_has_is_not_looked_up() {
     );
 }
 
+/// Has each table's answers given to a client whose zone does not have its character, and compares what is said last.
+fn assert_brought(table: Vec<(Vec<AccountReply>, &str)>) {
+    for (replies, expected) in table {
+        let mut shard = asked(true);
+        ask(&mut shard, 1, 2);
+        assert_eq!(answer(&mut shard, 1, record("meadow", 5, None, false)), ["1 record 0"]);
+        let (heard, questions) = (conversation(&mut shard, 1, replies.clone()), replies.len());
+        assert_eq!(
+            heard.last().map(String::as_str),
+            Some(expected),
+            "{replies:?}: {heard:?}"
+        );
+        assert!(
+            heard.len() <= questions + 1,
+            "nothing is asked that need not be: {heard:?}"
+        );
+    }
+}
+
 #[test]
 fn what_is_brought_is_the_newest_that_store_and_archive_have() {
     let kept = || record("meadow", 5, Some("kept"), true);
@@ -169,6 +188,8 @@ fn what_is_brought_is_the_newest_that_store_and_archive_have() {
             vec![doubtful(), archived("meadow", 3, whole("row"), None)],
             "1 lodge join meadow with kept above 5",
         ),
+        // The archive went back to before the character's first row.
+        (vec![doubtful(), NOT_ARCHIVED], "1 lodge join meadow with kept above 5"),
         // The zone's history was lost after the character had woken.
         (
             vec![doubtful(), archived("meadow", 6, absent(), None)],
@@ -186,7 +207,15 @@ fn what_is_brought_is_the_newest_that_store_and_archive_have() {
             vec![NO_RECORD, archived("meadow", 6, damaged(), None)],
             "1 refused Internal",
         ),
-        // ... or before its birth was stored.
+    ];
+    assert_brought(table);
+}
+
+#[test]
+fn character_is_born_only_if_store_and_archive_have_none() {
+    let absent = || ArchivedPayload::Absent;
+    let table: Vec<(Vec<AccountReply>, &str)> = vec![
+        // The zone's history was lost from before its birth on.
         (
             vec![NO_RECORD, archived("meadow", 2, absent(), None)],
             "1 join meadow with a birth above 2",
@@ -222,21 +251,7 @@ fn what_is_brought_is_the_newest_that_store_and_archive_have() {
             "1 join meadow with a birth above 9",
         ),
     ];
-    for (replies, expected) in table {
-        let mut shard = asked(true);
-        ask(&mut shard, 1, 2);
-        assert_eq!(answer(&mut shard, 1, record("meadow", 5, None, false)), ["1 record 0"]);
-        let (heard, questions) = (conversation(&mut shard, 1, replies.clone()), replies.len());
-        assert_eq!(
-            heard.last().map(String::as_str),
-            Some(expected),
-            "{replies:?}: {heard:?}"
-        );
-        assert!(
-            heard.len() <= questions + 1,
-            "nothing is asked that need not be: {heard:?}"
-        );
-    }
+    assert_brought(table);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Stores that do not answer, have less than they had, or lost everything.
 
 use super::*;
+use crate::durability::pipeline::creating::REFUSED_MAX;
 
 #[test]
 fn answer_that_was_lost_is_asked_for_with_the_same_records_after_a_while() {

@@ -7,7 +7,7 @@ use crate::ownership::holder::command::{SealedZone, UnsealedZone};
 use crate::ownership::owner_mark::OwnerMark;
 
 impl FakeAuthority {
-    /// What there is of a zone that ran other rules.
+    /// A zone that ran other rules.
     pub(super) fn foreign(&self, zone: ZoneName) -> HolderAnswer {
         let (data, wanted) = (self.data.clone(), self.wanted);
         match (self.later_layout, self.kept, self.sealed) {
