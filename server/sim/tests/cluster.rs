@@ -76,5 +76,8 @@ fn ticks_and_gate_wait_for_no_archive() {
     }
     assert!(compared > 8, "half of the runs have an archive: {compared}");
     // Other players come in while there is no archive, and a far store holds other ticks; but not more of them.
-    assert!(held_gone <= 2 * held_there + 100, "{held_gone} ticks were held, {held_there} with an archive");
+    assert!(
+        held_gone <= 2 * held_there + 100,
+        "{held_gone} ticks were held, {held_there} with an archive"
+    );
 }

@@ -53,7 +53,6 @@ async fn assert_restored(world: &mut World, lines: &str, before: Epoch, rows: &[
     let mut adoptions = world.cluster.adoptions.iter();
     let adoption = adoptions.rfind(|adoption| adoption.process == shard && adoption.report.zone == meadow());
     let report = &adoption.expect("an adoption").report;
-    println!("restored: {report:?}");
     assert_eq!(report.source, HistorySource::Archive);
     assert!(report.epoch > before, "above all that the archive has seen");
     assert!(report.last_tick.0 > 0);

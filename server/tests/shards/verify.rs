@@ -54,12 +54,12 @@ async fn damage_of_store_and_archive_is_found_with_a_code_each() {
     let table = [
         (
             "zone-meadow.db",
-            "UPDATE record SET body = x'00' WHERE tick = (SELECT max(tick) - 3 FROM record)",
+            "UPDATE record SET body = x'00' WHERE tick = (SELECT max(tick) - 1 FROM record)",
             "record_damaged",
         ),
         (
             "zone-meadow.db",
-            "DELETE FROM record WHERE tick = (SELECT max(tick) - 3 FROM record)",
+            "DELETE FROM record WHERE tick = (SELECT max(tick) - 1 FROM record)",
             "records_missing",
         ),
         (
