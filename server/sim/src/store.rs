@@ -282,13 +282,6 @@ impl MemoryStore {
         Ok(None)
     }
 
-    /// Forgets the record of a character at rest, as one that expired.
-    pub fn forget_rest(&mut self, account: Account) {
-        if self.data.homes.get(&account).is_some_and(|kept| kept.rest.is_some()) {
-            self.data.homes.remove(&account);
-        }
-    }
-
     /// Returns the number of times that homes were forgotten.
     #[must_use]
     pub const fn home_losses(&self) -> u64 {
