@@ -16,6 +16,7 @@
 //! a ttl, the shard that has the zone in memory puts its own lease back.
 
 mod fit;
+mod gone_back;
 mod suspended;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use std::time::Duration;
 use everhold_protocol::rng::SplitMix64;
 use everhold_protocol::{Epoch, ZoneName};
 
+use self::gone_back::GoneBack;
 use self::suspended::Standing;
 pub use self::suspended::{StoreData, SuspendedLease};
 use super::authority::{LeaseView, Leases};
@@ -95,8 +97,8 @@ struct LeaseWatch {
     unfit_ttls: u32,
     /// Whether the zone may have another lease that the authority forgot.
     is_forgotten: bool,
-    /// The moment at which the store was first seen to have less than the lease says.
-    gone_back_since: Option<Duration>,
+    /// The time for which the last owner is waited for, if the store was seen to have less than the lease says.
+    gone_back: Option<GoneBack>,
 }
 
 /// Watches the leases of all zones.
@@ -208,25 +210,6 @@ impl Contender {
         true
     }
 
-    /// Notes, at `now`, that the claim in flight is of a zone of which the store has less than its lease says. Returns
-    /// whether the claim is put off for a ttl from when that was noticed first: the last owner may have the rest in
-    /// memory, and could claim nothing while the store was away. The claim of a suspended zone is not put off.
-    pub fn handle_gone_back(&mut self, now: Duration) -> bool {
-        let ttl = self.config.ttl;
-        let zone = self.in_flight.as_ref().expect("a claim is in flight");
-        let is_suspended = self.suspended.contains_key(zone);
-        let Some(watch) = self.watches.get_mut(zone).filter(|_| !is_suspended) else {
-            return false;
-        };
-        let since = *watch.gone_back_since.get_or_insert(now);
-        watch.not_before = since + watch.view.longer_ttl(ttl);
-        let is_put_off = now < watch.not_before;
-        if is_put_off {
-            self.end_claim();
-        }
-        is_put_off
-    }
-
     /// Returns the suspended zones of which the authority shows less than their grant: put their leases back.
     pub fn forgotten(&self) -> impl Iterator<Item = &SuspendedLease> {
         self.suspended_as(Standing::Forgotten)
@@ -307,6 +290,9 @@ impl Contender {
         let backoff = self.config.backoff_step + self.draw_backoff(&zone);
         if let Some(watch) = self.watches.get_mut(&zone) {
             watch.not_before = now + backoff;
+            if let Some(gone_back) = &mut watch.gone_back {
+                gone_back.note_silence(now);
+            }
             if !watch.view.released {
                 watch.since = now;
             }
@@ -444,7 +430,7 @@ impl Contender {
                 not_before: now,
                 unfit_ttls: 0,
                 is_forgotten,
-                gone_back_since: None,
+                gone_back: None,
             },
         );
     }

@@ -5,6 +5,32 @@ use everhold_protocol::{Epoch, Tick};
 use super::*;
 use crate::ownership::OwnerMark;
 
+/// A store that has less than the lease of [`Rig::behind_its_lease`] says.
+const BEHIND: StoreFence = StoreFence::Epoch {
+    fence: Epoch(4),
+    data: Some(stamp(4, 89)),
+};
+
+impl Rig {
+    /// A released lease of the meadow, of whose data the store has lost the last tick.
+    fn behind_its_lease() -> Self {
+        let mut rig = Self::new();
+        let mark = OwnerMark {
+            data: stamp(4, 90),
+            rules: rules(1),
+        };
+        let lease = LeaseView {
+            released: true,
+            mark: Some(mark),
+            ..view("meadow", 4, OTHER)
+        };
+        rig.authority.leases = BTreeMap::from([(name("meadow"), lease)]);
+        rig.authority.unread = [name("forest"), name("hills")].into();
+        rig.authority.fence = BEHIND;
+        rig
+    }
+}
+
 #[test]
 fn lease_is_put_back_with_the_mark_of_the_epoch_that_wrote_the_data() {
     // The data is of epoch 2; what was granted since failed to host the zone.
@@ -100,4 +126,31 @@ fn store_that_comes_back_with_less_than_the_lease_says_is_watched_for_a_ttl_from
         (granted[0].tenure.clone(), granted[0].promised),
         (tenure("meadow", 5), Tick(90))
     );
+}
+
+/// The last owner hears no more of the store than this process does.
+#[test]
+fn store_that_has_less_than_the_lease_says_and_falls_silent_is_watched_for_a_ttl_in_which_it_answers() {
+    let mut rig = Rig::behind_its_lease();
+    rig.run(TTL / 2);
+    rig.authority.fence = StoreFence::Unknown("no answer in time".to_owned());
+    rig.run(2 * TTL);
+    rig.authority.fence = BEHIND;
+    rig.run(TTL - RETRY_EVERY);
+    assert!(rig.granted().is_empty());
+    rig.run(2 * RETRY_EVERY);
+    assert_eq!(rig.granted()[0].tenure, tenure("meadow", 5));
+}
+
+#[test]
+fn last_owner_is_waited_for_with_an_end_if_the_store_falls_silent_again_and_again() {
+    let mut rig = Rig::behind_its_lease();
+    for _ in 0..9 {
+        rig.run(TTL / 2);
+        rig.authority.fence = StoreFence::Unknown("no answer in time".to_owned());
+        rig.run(TTL / 2);
+        rig.authority.fence = BEHIND;
+    }
+    let granted = rig.granted();
+    assert_eq!(granted[0].tenure, tenure("meadow", 5));
 }
