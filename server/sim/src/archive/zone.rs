@@ -138,13 +138,18 @@ impl ZoneShelf {
         Ok(())
     }
 
-    /// Marks the rows of the parent's history that this commit's has not. Returns how many.
+    /// Marks the rows of the parent's history that this commit's has not, and has those stand again that it has.
+    /// Returns how many are marked.
     pub(super) fn undo(&mut self, commit: &ArchiveCommit) -> u64 {
         let Some(parent) = commit.parent.filter(|parent| parent.position != commit.kept) else {
             return 0;
         };
         let (by, parent) = (commit.mark.position.epoch, parent.position);
-        take_back(&mut self.ledger, (commit.kept, parent), by) + take_back(&mut self.audit, (commit.kept, parent), by)
+        let undone = take_back(&mut self.ledger, (commit.kept, parent), by)
+            + take_back(&mut self.audit, (commit.kept, parent), by);
+        stand_again(&mut self.ledger, commit.kept);
+        stand_again(&mut self.audit, commit.kept);
+        undone
     }
 
     /// Writes the rows of a commit, and makes it the last one.
@@ -168,9 +173,20 @@ const fn key(mark: CommitMark) -> BlobKey {
     (mark.position.epoch, mark.number)
 }
 
-/// Marks the rows after `kept` of a history that ends at `parent`. Returns how many.
+/// Has the rows of a history up to `kept` stand again: what epochs after its last one took back.
+fn stand_again<R>(rows: &mut BTreeMap<RowKey, Undoable<R>>, kept: Position) {
+    let is_of_it = |stamp: &DataStamp| stamp.tick <= kept.tick && stamp.epoch <= kept.epoch;
+    let of_it = rows.iter_mut().filter(|((stamp, _), _)| is_of_it(stamp));
+    for (_, row) in of_it {
+        row.undone_by = row.undone_by.filter(|by| *by <= kept.epoch);
+    }
+}
+
+/// Marks the rows of a history that ends at `parent` which are after `kept`, or of epochs after its own. Returns how
+/// many.
 fn take_back<R>(rows: &mut BTreeMap<RowKey, Undoable<R>>, (kept, parent): (Position, Position), by: Epoch) -> u64 {
-    let is_after = |stamp: &DataStamp| stamp.tick > kept.tick && stamp.epoch <= parent.epoch;
+    let is_after =
+        |stamp: &DataStamp| (stamp.tick > kept.tick || stamp.epoch > kept.epoch) && stamp.epoch <= parent.epoch;
     let after = rows
         .iter_mut()
         .filter(|((stamp, _), row)| is_after(stamp) && row.undone_by.is_none());

@@ -100,6 +100,28 @@ pub(crate) mod fixed {
     pub(crate) const UNDO_AUDIT: &str = "UPDATE audit SET undone_by = $2 \
          WHERE zone = $1 AND tick > $3 AND epoch <= $4 AND undone_by IS NULL";
 
+    /// Marks the ledger of whole epochs that were taken back, of ticks that are gone on from in another history.
+    pub(crate) const UNDO_LEDGER_EPOCHS: &str = "UPDATE ledger SET undone_by = $2 \
+         WHERE zone = $1 AND tick <= $3 AND epoch > $5 AND epoch <= $4 AND undone_by IS NULL";
+
+    /// Marks the audit rows of such epochs.
+    pub(crate) const UNDO_AUDIT_EPOCHS: &str = "UPDATE audit SET undone_by = $2 \
+         WHERE zone = $1 AND tick <= $3 AND epoch > $5 AND epoch <= $4 AND undone_by IS NULL";
+
+    /// Has the ledger stand again of a history that was taken back, and that is gone on from after all: what epochs
+    /// after its last one took back.
+    pub(crate) const STAND_LEDGER: &str = "UPDATE ledger SET undone_by = NULL \
+         WHERE zone = $1 AND undone_by IS NOT NULL AND undone_by > $2 AND epoch <= $2 AND tick <= $3";
+
+    /// Has the audit rows of such a history stand again.
+    pub(crate) const STAND_AUDIT: &str = "UPDATE audit SET undone_by = NULL \
+         WHERE zone = $1 AND undone_by IS NOT NULL AND undone_by > $2 AND epoch <= $2 AND tick <= $3";
+
+    /// Finds the rows that were taken back, which are few. Made where they are missing.
+    pub(crate) const UNDONE_INDEXES: &str = "CREATE INDEX IF NOT EXISTS ledger_undone ON ledger (zone) \
+         WHERE undone_by IS NOT NULL; \
+         CREATE INDEX IF NOT EXISTS audit_undone ON audit (zone) WHERE undone_by IS NOT NULL";
+
     /// Reads an account's belongings.
     pub(crate) const BELONGINGS: &str = "SELECT id, kind, count FROM belongings WHERE account = $1 ORDER BY id";
 

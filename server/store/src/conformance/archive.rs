@@ -5,6 +5,7 @@ use bytes::Bytes;
 use everhold_core::durability::archive::{
     Archive, ArchiveCommit, ArchiveError, CommitAnswer, CommitMark, CommitReport,
 };
+use everhold_core::durability::store::Position;
 use everhold_core::ownership::Nonce;
 use everhold_protocol::{Account, EntityId, Epoch, Tick, ZoneName};
 
@@ -40,6 +41,7 @@ pub async fn archive_conformance(database: &impl ArchiveDatabase) {
     commit_that_was_given_up_and_came_first_is_told_by_its_mark(&a, &b).await;
     ledger_row_of_one_key_stands_once(&a, database).await;
     ticks_that_an_epoch_does_not_go_on_from_are_undone(&a, database).await;
+    ticks_of_a_history_that_came_back_stand_again(&a, database).await;
     commit_without_sense_is_refused_and_leaves_the_chain(&a).await;
     zones_are_read_page_by_page(&a).await;
     archive_accounts::run(&a, &b, database).await;
@@ -235,6 +237,47 @@ async fn ticks_that_an_epoch_does_not_go_on_from_are_undone(archive: &impl Archi
         audit,
         [(Some((1, 7)), None), (Some((1, 8)), Some(3)), (Some((2, 8)), None)]
     );
+}
+
+/// A store that lost a zone, so that it began again, is put back to before that.
+async fn ticks_of_a_history_that_came_back_stand_again(archive: &impl Archive, database: &impl ArchiveDatabase) {
+    let zone = zone("arc-again");
+    let mut first = after(None, mark(1, 9, 1));
+    first.ledger = (5..10).map(|tick| ledger(1, tick, 0)).collect();
+    first.audit = vec![audit(1, 7, "joined", 1), audit(1, 9, "left", 1)];
+    done(archive, &tenure(&zone, 1, 1), &first).await;
+    let undone = |undone| {
+        CommitAnswer::Done(CommitReport {
+            undone,
+            ..CommitReport::default()
+        })
+    };
+    // Epoch 2 went on from tick 6, epoch 3 began again, and epoch 4 goes on from tick 8 of epoch 2.
+    let mut second = after(Some(first.mark), mark(2, 8, 1));
+    second.kept.tick = Tick(6);
+    second.ledger = vec![ledger(2, 7, 0)];
+    let answer = archive.commit(&tenure(&zone, 2, 2), &second).await;
+    assert_eq!(answer.expect("answered"), undone(5));
+    let mut third = after(Some(second.mark), mark(3, 7, 1));
+    third.kept = Position::GENESIS;
+    third.ledger = vec![ledger(3, 1, 0)];
+    let answer = archive.commit(&tenure(&zone, 3, 3), &third).await;
+    assert_eq!(answer.expect("answered"), undone(3));
+    let mut fourth = after(Some(third.mark), mark(4, 9, 1));
+    fourth.kept = second.mark.position;
+    let answer = archive.commit(&tenure(&zone, 4, 4), &fourth).await;
+    assert_eq!(answer.expect("answered"), undone(1), "of ticks before");
+    let ledger = database.ledger(&zone);
+    let ledger: Vec<_> = ledger.iter().map(|row| (row.stamp, row.undone_by)).collect();
+    let (stand, taken_back) = (
+        [5, 6].map(|tick| ((1, tick), None)),
+        [7, 8, 9].map(|tick| ((1, tick), Some(2))),
+    );
+    assert_eq!(ledger[..5], [&stand[..], &taken_back].concat());
+    assert_eq!(ledger[5..], [((2, 7), None), ((3, 1), Some(4))]);
+    let audit = database.audit(Some(&zone));
+    let audit: Vec<_> = audit.iter().map(|row| (row.stamp, row.undone_by)).collect();
+    assert_eq!(audit, [(Some((1, 7)), Some(2)), (Some((1, 9)), Some(2))]);
 }
 
 async fn commit_without_sense_is_refused_and_leaves_the_chain(archive: &impl Archive) {

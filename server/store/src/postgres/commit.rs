@@ -87,7 +87,7 @@ pub(super) async fn commit(
     Ok(CommitAnswer::Done(report))
 }
 
-/// Marks the rows of ticks that this history does not go on from.
+/// Marks the rows of ticks that this history does not go on from, and has those stand again that it does go on from.
 async fn undo(transaction: &Transaction<'_>, zone: &ZoneName, commit: &ArchiveCommit) -> Step<u64> {
     let Some(parent) = commit.parent.filter(|parent| parent.position != commit.kept) else {
         return Ok(0);
@@ -101,6 +101,18 @@ async fn undo(transaction: &Transaction<'_>, zone: &ZoneName, commit: &ArchiveCo
     for statement in [fixed::UNDO_LEDGER, fixed::UNDO_AUDIT] {
         undone += transaction
             .execute(statement, &[&zone.as_str(), &epoch, &tick, &parent_epoch])
+            .await?;
+    }
+    let kept_epoch = i64::from(commit.kept.epoch.0);
+    if kept_epoch < parent_epoch {
+        for statement in [fixed::UNDO_LEDGER_EPOCHS, fixed::UNDO_AUDIT_EPOCHS] {
+            let values: [&(dyn ToSql + Sync); 5] = [&zone.as_str(), &epoch, &tick, &parent_epoch, &kept_epoch];
+            undone += transaction.execute(statement, &values).await?;
+        }
+    }
+    for statement in [fixed::STAND_LEDGER, fixed::STAND_AUDIT] {
+        transaction
+            .execute(statement, &[&zone.as_str(), &kept_epoch, &tick])
             .await?;
     }
     Ok(undone)

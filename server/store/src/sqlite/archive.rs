@@ -116,6 +116,7 @@ impl ArchiveFile {
             None => File::create(path, LAYOUT)?,
         };
         declare(&mut file, schema)?;
+        file.write(|file| Ok(file.execute_batch(fixed::UNDONE_INDEXES)?))?;
         Ok(Self {
             path: path.to_owned(),
             identity: identity(&mut file)?,

@@ -102,7 +102,7 @@ pub(super) fn commit(
     Ok(CommitAnswer::Done(report))
 }
 
-/// Marks the rows of ticks that this history does not go on from.
+/// Marks the rows of ticks that this history does not go on from, and has those stand again that it does go on from.
 fn undo(file: &Transaction<'_>, zone: &ZoneName, commit: &ArchiveCommit) -> ArchiveStep<u64> {
     let Some(parent) = commit.parent.filter(|parent| parent.position != commit.kept) else {
         return Ok(0);
@@ -118,6 +118,17 @@ fn undo(file: &Transaction<'_>, zone: &ZoneName, commit: &ArchiveCommit) -> Arch
                 parent.position.epoch.0,
             ),
         )?;
+    }
+    let (kept_epoch, kept_tick) = (commit.kept.epoch.0, commit.kept.tick.0.cast_signed());
+    if commit.kept.epoch < parent.position.epoch {
+        for statement in [fixed::UNDO_LEDGER_EPOCHS, fixed::UNDO_AUDIT_EPOCHS] {
+            let epochs = (commit.mark.position.epoch.0, parent.position.epoch.0);
+            let values = (zone.as_str(), epochs.0, kept_tick, epochs.1, kept_epoch);
+            undone += file.execute(&numbered(statement), values)?;
+        }
+    }
+    for statement in [fixed::STAND_LEDGER, fixed::STAND_AUDIT] {
+        file.execute(&numbered(statement), (zone.as_str(), kept_epoch, kept_tick))?;
     }
     Ok(undone as u64)
 }
