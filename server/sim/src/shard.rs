@@ -286,10 +286,11 @@ impl SimShard {
         hosted || self.memories.contains_key(zone)
     }
 
-    /// Whether the authority has answered nothing in time for a lease: no other can know of what it has in memory.
+    /// Whether the authority has answered nothing in time for half a lease: in the rest of one it may not be able to
+    /// claim what it has in memory.
     #[must_use]
     pub fn is_cut_off(&self, now: Duration) -> bool {
-        now.saturating_sub(self.authority_heard_at) >= self.ttl
+        now.saturating_sub(self.authority_heard_at) >= self.ttl / 2
     }
 
     /// Whether this process is about to go on with any zone.

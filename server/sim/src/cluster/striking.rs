@@ -264,8 +264,9 @@ impl SimCluster {
         };
         let is_needed = services.store.is_needed(zone, place);
         let previous = services.store.places(zone, StoredKind::PreviousChain);
-        let is_only_base = is_needed && kind == StoredKind::Base && previous.is_empty();
-        // Of a base with neither a base nor the journal before it nothing could be read any more.
+        let is_only_base =
+            kind == StoredKind::Base && (is_needed && previous.is_empty() || services.is_damaged_in(zone, &previous));
+        // Of a base with neither a whole base nor the journal before it nothing could be read any more.
         if !is_only_base && how(&mut services.store, zone, place, rng) {
             services.note_damaged(zone, place, is_needed);
         }

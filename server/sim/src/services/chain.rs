@@ -2,7 +2,7 @@
 //! from the base before the newest, so that an adopter may go back to it.
 
 use everhold_core::durability::store::{CheckpointHead, CheckpointKind, ZoneOutline};
-use everhold_protocol::ZoneName;
+use everhold_protocol::{Tick, ZoneName};
 
 use super::Services;
 
@@ -25,27 +25,26 @@ impl Services {
         }
     }
 
-    /// Checks that a base, which is a head now, left the records after the base before it, as far as they were there.
-    pub(super) fn check_trim(&mut self, zone: &ZoneName, head: &CheckpointHead, before: Option<ZoneOutline>) {
-        let Some(ZoneOutline { chain, journal, .. }) = before.filter(|_| head.kind == CheckpointKind::Base) else {
-            return;
-        };
+    /// Returns the tick of the newest base, and the last record, of a zone whose journal goes on from that base.
+    pub(super) fn base_to_go_on_from(&self, zone: &ZoneName) -> Option<(Tick, Tick)> {
+        let ZoneOutline { chain, journal, .. } = self.store.outline(zone, None).ok()?;
         let mut bases = chain.iter().filter(|head| head.kind == CheckpointKind::Base);
-        let base = bases.next_back().map(|base| base.position);
-        let (Some(base), Some((first, last))) = (base, journal) else {
+        let base = bases.next_back()?.position.tick;
+        let (_, last) = journal?;
+        self.store.record_hash(zone, base.next()).map(|_| (base, last))
+    }
+
+    /// Checks that a base, which is a head now, left the records after the base before it, if they were there.
+    pub(super) fn check_trim(&mut self, zone: &ZoneName, head: &CheckpointHead, before: Option<(Tick, Tick)>) {
+        let Some((base, last)) = before.filter(|_| head.kind == CheckpointKind::Base) else {
             return;
         };
-        let needed = base.tick.next();
         // A base beyond the journal's end bridges a gap: nothing of it goes on from the one before.
-        let bridges = last < head.position.tick || base.tick >= head.position.tick;
-        if bridges || first > needed {
-            return;
-        }
-        let now = self.store.outline(zone, None).ok().and_then(|outline| outline.journal);
-        if now.is_none_or(|(first, _)| first > needed) {
+        let bridges = last < head.position.tick || base >= head.position.tick;
+        if !bridges && self.store.record_hash(zone, base.next()).is_none() {
             let detail = format!(
-                "{zone}: the base of tick {} trimmed beyond that of {}",
-                head.position.tick, base.tick
+                "{zone}: the base of tick {} trimmed beyond that of {base}",
+                head.position.tick
             );
             self.breach("the journal goes on from the base before", detail);
         }

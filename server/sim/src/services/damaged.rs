@@ -28,6 +28,12 @@ impl Services {
         reaches && self.damage_of(zone).next().is_some()
     }
 
+    /// Whether there is damage at one of these places that is not made good.
+    #[must_use]
+    pub fn is_damaged_in(&self, zone: &ZoneName, places: &[StoredPlace]) -> bool {
+        self.damage_of(zone).any(|damaged| places.contains(&damaged.place))
+    }
+
     /// Returns the end of what an adopter can read of a zone.
     pub(super) fn stored_end(&self, zone: &ZoneName) -> Option<DataStamp> {
         let is_of = |place, of| matches!(place, StoredPlace::Part { position, .. } if position == of);
