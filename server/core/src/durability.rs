@@ -3,6 +3,7 @@
 pub mod evidence;
 pub mod store;
 pub mod archive;
+pub mod forks;
 pub mod pending_moves;
 pub mod archivist;
 pub mod rules_store;

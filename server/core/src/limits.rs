@@ -92,6 +92,9 @@ pub const LEDGER_ROWS_MAX: usize = 65_536;
 /// Moves of value of earlier owners that wait until it is known which of them the archive has, rows: four outages in
 /// each of which an owner died with all that it may have.
 pub const LEDGER_INHERITED_ROWS_MAX: usize = 4 * LEDGER_ROWS_MAX;
+/// Epochs of a zone whose beginnings are remembered, as far as the archive may not know of them: as many owners in turn
+/// that died before they committed anything.
+pub const FORKS_MAX: usize = 16;
 /// Events kept for a session until the client has them. Beyond it the oldest are dropped; `Attached` carries the whole
 /// own state.
 pub const OUTBOX_EVENTS_MAX: usize = 256;

@@ -30,6 +30,7 @@ use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 use self::batch::{Batch, FactsHash, ZoneCut};
 pub use self::batch::{CutCharacter, CutFacts, character_row};
 use super::archive::{ArchiveCommit, ArchiveError, ArchivedZone, CommitAnswer, CommitMark, CommitReport, LedgerRow};
+use super::forks::Fork;
 use super::lag::{Lag, LagConfig, LagState};
 use super::pending_moves::{PendingMoves, section};
 use super::store::Position;
@@ -126,7 +127,6 @@ pub struct Archivist {
     last: Option<CommitMark>,
     /// The end of what this epoch has in common with the archive's history before its first commit.
     adopted: Position,
-    has_committed: bool,
     /// The number of the last commit that was begun.
     number: u64,
     /// A base that is not the head yet.
@@ -154,7 +154,8 @@ pub struct Archivist {
 impl Archivist {
     /// The archivist of a zone that goes on under this epoch from `adopted`, with the moves of owners before.
     #[must_use]
-    pub fn new(config: ArchivistConfig, epoch: Epoch, adopted: Position, moves: PendingMoves) -> Self {
+    pub fn new(config: ArchivistConfig, epoch: Epoch, adopted: Position, mut moves: PendingMoves) -> Self {
+        moves.forks.note(Fork { epoch, root: adopted });
         Self {
             alarm: Lag::new(LagConfig::of_archive(config.interval_ticks, config.tick_hz)),
             config,
@@ -163,7 +164,6 @@ impl Archivist {
             is_sent: false,
             last: None,
             adopted,
-            has_committed: false,
             number: 0,
             cut: None,
             newest: None,
@@ -193,11 +193,11 @@ impl Archivist {
     #[must_use]
     pub fn section(&self, parent: Option<Tick>) -> Option<Vec<u8>> {
         let Some(parent) = parent else {
-            return Some(section::encode(self.unarchived()));
+            return Some(section::encode(self.unarchived(), self.unarchived_forks()));
         };
         let is_after = |row: &&LedgerRow| row.stamp.tick > parent;
         let is_apart = self.ledger.are_apart_after(parent);
-        is_apart.then(|| section::encode(self.unarchived().filter(is_after)))
+        is_apart.then(|| section::encode(self.unarchived().filter(is_after), self.unarchived_forks()))
     }
 
     /// Gives up the moves that the archive may lack, for who goes on with the zone.
@@ -216,6 +216,12 @@ impl Archivist {
             _ => None,
         };
         writing.into_iter().flatten().chain(self.ledger.rows())
+    }
+
+    /// The beginnings of epochs that the archive is not known to have a commit of, oldest first.
+    fn unarchived_forks(&self) -> &[Fork] {
+        let last = self.last.map_or(Epoch::NONE, |last| last.position.epoch);
+        self.ledger.forks.after(last)
     }
 
     /// Takes a base that was cut, and is on its way to become the head, with every character in it.
@@ -373,7 +379,6 @@ impl Archivist {
         };
         let (mark, facts) = batch.handle_committed();
         self.last = Some(mark);
-        self.has_committed = true;
         self.known.extend(facts);
         if batch.is_done() {
             self.archived = mark.position.tick;
@@ -398,9 +403,6 @@ impl Archivist {
         self.last = last;
         self.known.clear();
         self.archived = last.map_or(Tick(0), |last| last.position.tick);
-        if last.is_some_and(|last| last.position.epoch == self.epoch) {
-            self.has_committed = true;
-        }
         self.state = ArchivistState::Ready;
     }
 
@@ -423,12 +425,8 @@ impl Archivist {
 
     /// The last position that the archive's history and this epoch's have in common.
     fn kept(&self) -> Position {
-        let last = self.last.map_or(Position::GENESIS, |last| last.position);
-        if self.has_committed || self.adopted.stamp() >= last.stamp() {
-            last
-        } else {
-            self.adopted
-        }
+        self.last
+            .map_or(Position::GENESIS, |last| self.ledger.forks.kept(last.position))
     }
 
     /// Gives back what a batch would have written: the next one writes it.

@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use everhold_protocol::{Account, EntityId, Epoch, Tick};
 
 use super::archive::{LedgerRow, WallMs};
+use super::forks::Forks;
 use crate::limits::{LEDGER_INHERITED_ROWS_MAX, LEDGER_ROWS_MAX};
 use crate::ownership::DataStamp;
 use crate::zone::ValueMove;
@@ -35,6 +36,8 @@ pub struct PendingMoves {
     merged_rows: usize,
     /// The tick of the last merge.
     merged_at: Option<Tick>,
+    /// The beginnings of the epochs in whose ticks they were done.
+    pub forks: Forks,
 }
 
 impl PendingMoves {
@@ -73,6 +76,7 @@ impl PendingMoves {
         Self {
             inherited: self.inherited,
             merged_at: self.merged_at,
+            forks: self.forks,
             ..Self::default()
         }
     }

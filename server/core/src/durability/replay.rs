@@ -19,6 +19,7 @@ use everhold_protocol::{Epoch, SessionId, Tick};
 use self::quarantined::{beyond, with_quarantine};
 pub use self::ran_under::ran_under;
 use self::ran_under::{begins_under, rules_of};
+use super::forks::Fork;
 use super::pending_moves::{PendingMoves, section};
 use super::record::{Record, RecordError};
 use super::store::{CheckpointHead, CheckpointKind, Position, StoredRecord, ZoneData};
@@ -233,19 +234,24 @@ pub fn plan(data: ZoneData) -> Result<ReplayPlan, ReplayError> {
         if !follows || position.epoch < last.epoch {
             return Err(ReplayError::ChainBroken { tick: position.tick });
         }
-        let (state, rows) = section::split(&checkpoint.body).map_err(|error| ReplayError::Restore {
+        let (state, written) = section::split(&checkpoint.body).map_err(|error| ReplayError::Restore {
             tick: position.tick,
             error: error.into(),
         })?;
         last = position;
         chain.push(checkpoint.head);
         bodies.push(state);
-        moves.inherit_rows(rows);
+        moves.inherit_rows(written.rows);
+        written.forks.into_iter().for_each(|fork| moves.forks.note(fork));
     }
     let (mut records, mut damage) = (Vec::with_capacity(data.records.len()), None);
     for (index, stored) in data.records.iter().enumerate() {
         match follow(last, stored, data.records.get(index + 1)) {
             Ok((position, record)) => {
+                if position.epoch > last.epoch {
+                    let (epoch, root) = (position.epoch, last);
+                    moves.forks.note(Fork { epoch, root });
+                }
                 last = position;
                 records.push(record);
             }

@@ -17,7 +17,7 @@ use everhold_core::zone::ValueMove;
 use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 
 use super::Services;
-use super::excuses::is_left_behind;
+use super::excuses::{is_left_behind, is_within};
 use crate::archive::ArchiveDump;
 
 /// Moves of a zone from which on not every commit is compared with all of them, but one in [`COMPARED_EVERY`]. The last
@@ -138,12 +138,24 @@ impl Services {
             let detail = format!("{zone} epoch {} tick {}", position.epoch, position.tick);
             self.breach("nothing is archived before it is stored", detail);
         }
-        self.excuse(zone, commit);
+        self.check_kept_history(zone, commit);
         let moves = self.archive_book(zone).moves.len();
         let is_compared = moves < COMPARED_MOVES_MAX || commit.mark.number.is_multiple_of(COMPARED_EVERY);
         // Those before the one with the blob hold a part of the rows.
         if commit.blob.is_some() && is_compared {
             self.compare_archive(zone);
+        }
+    }
+
+    /// Checks that a commit goes on from the history that it has in common with the archive's. Else rows stand that no
+    /// state has any more.
+    fn check_kept_history(&mut self, zone: &ZoneName, commit: &ArchiveCommit) {
+        let stretches = self.book(zone).stretches(commit.mark.position.stamp());
+        let kept = commit.kept.stamp();
+        let is_kept = kept.tick == Tick(0) || is_within(&stretches, self.book(zone).resolve(kept));
+        if !is_kept && !self.archive_book(zone).is_confused {
+            let detail = format!("{zone}: {:?} keeps {kept:?}, its history is {stretches:?}", commit.mark);
+            self.breach("a commit keeps what its history has", detail);
         }
     }
 }

@@ -109,11 +109,6 @@ impl ZoneBook {
         self.told
     }
 
-    /// Returns the end of the history that an epoch goes on from, with the epoch that ran its tick.
-    pub(super) fn root(&self, epoch: Epoch) -> Option<DataStamp> {
-        self.roots.get(&epoch).map(|root| self.resolve(*root))
-    }
-
     /// Whether the store ever had this tick of an epoch, which is of no account if the history of that is lost.
     pub(super) fn was_stored(&self, end: DataStamp) -> bool {
         self.losses_before(end.epoch) != Some(self.losses) || self.is_stored(end.epoch, end.tick)

@@ -214,6 +214,22 @@ fn first_commit_keeps_what_both_histories_have() {
 }
 
 #[test]
+fn first_commit_keeps_no_more_than_an_epoch_before_it_did_that_never_committed() {
+    let last = mark(Epoch(1), 90, 9);
+    let mut moves = PendingMoves::default();
+    let (epoch, root) = (Epoch(2), position(Epoch(1), 80));
+    moves.forks.note(Fork { epoch, root });
+    let mut rig = Rig::with(archived(Some(last)), moves);
+    let section = rig.archivist.section(None).expect("of a base");
+    let (_, section) = section::split(&section.into()).expect("a section");
+    let own = (EPOCH, position(Epoch(2), 100));
+    let told: Vec<_> = section.forks.iter().map(|fork| (fork.epoch, fork.root)).collect();
+    assert_eq!(told, [(epoch, root), own]);
+    rig.cut(101, b"state", Vec::new());
+    assert_eq!(rig.commit().kept, root);
+}
+
+#[test]
 fn commit_without_an_answer_is_sent_again_as_it_was_ever_less_often() {
     let mut rig = Rig::after(None);
     rig.cut(120, b"state", vec![character(1, 10)]);

@@ -1,9 +1,13 @@
-//! The trailing section of a checkpoint's body: the moves of value that the archive may lack. It stands after the bytes
-//! of the zone, which it is no part of, and has a checksum of its own. A body without it has none.
+//! The trailing section of a checkpoint's body: the moves of value that the archive may lack, and the beginnings of
+//! epochs that it may not know of. It stands after the bytes of the zone, which it is no part of, and has a checksum of
+//! its own. A body without it has none.
 //!
 //! ```text
-//!   state … │ layout, count, rows … (more, of a later build) │ length u32 LE │ checksum, 8 bytes │ mark, 8 bytes
+//!   state … │ layout, count, rows …, count, forks … (more, of a later build) │ footer
+//!   footer: length u32 LE │ checksum, 8 bytes │ mark, 8 bytes
 //! ```
+//!
+//! The first builds wrote no forks. A fork is: epoch, and the epoch, tick, and hash (32 bytes) of its root.
 //!
 //! A row is: epoch, ticks since the row before, `seq`, flags, kind of value, amount, and of command, thing, giver, and
 //! taker those that the flags name. Numbers are varints. The time on the wall is none of a row: it follows from the
@@ -14,6 +18,8 @@ use everhold_protocol::codec::{DecodeError, Reader, Writer};
 use everhold_protocol::{Account, Epoch, Tick};
 
 use crate::durability::archive::{LedgerRow, WallMs};
+use crate::durability::forks::Fork;
+use crate::durability::store::{Position, RecordHash};
 use crate::ownership::DataStamp;
 use crate::zone::RestoreError;
 
@@ -62,12 +68,21 @@ impl From<DecodeError> for SectionError {
     }
 }
 
-/// Returns the section of these rows, which are in order of tick, as it is appended to a body.
+/// The content of a section.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MovesSection {
+    /// Moves of value, in order of tick.
+    pub rows: Vec<LedgerRow>,
+    /// Beginnings of epochs, oldest first.
+    pub forks: Vec<Fork>,
+}
+
+/// Returns the section of these rows, which are in order of tick, and forks, as it is appended to a body.
 ///
 /// # Panics
 /// If it were longer than 4 GiB.
 #[must_use]
-pub fn encode<'a>(rows: impl Iterator<Item = &'a LedgerRow>) -> Vec<u8> {
+pub fn encode<'a>(rows: impl Iterator<Item = &'a LedgerRow>, forks: &[Fork]) -> Vec<u8> {
     let (mut written, mut count, mut before) = (Vec::new(), 0, Tick(0));
     for row in rows {
         count += 1;
@@ -79,6 +94,13 @@ pub fn encode<'a>(rows: impl Iterator<Item = &'a LedgerRow>) -> Vec<u8> {
     out.varint(SECTION_LAYOUT);
     out.varint(count);
     out.bytes(&written);
+    out.varint(forks.len() as u64);
+    for fork in forks {
+        out.varint(fork.epoch.0.into());
+        out.varint(fork.root.epoch.0.into());
+        out.varint(fork.root.tick.0);
+        out.bytes(&fork.root.hash.0);
+    }
     let checksum = checksum(&section);
     let len = u32::try_from(section.len()).expect("a section is bounded by its rows");
     let mut out = Writer::new(&mut section);
@@ -88,10 +110,10 @@ pub fn encode<'a>(rows: impl Iterator<Item = &'a LedgerRow>) -> Vec<u8> {
     section
 }
 
-/// Divides a body into the zone's own bytes and the rows behind them. Total: any bytes give an answer.
-pub fn split(body: &Bytes) -> Result<(Bytes, Vec<LedgerRow>), SectionError> {
+/// Divides a body into the zone's own bytes and the section behind them. Total: any bytes give an answer.
+pub fn split(body: &Bytes) -> Result<(Bytes, MovesSection), SectionError> {
     let Some(before) = body.strip_suffix(&MARK) else {
-        return Ok((body.clone(), Vec::new()));
+        return Ok((body.clone(), MovesSection::default()));
     };
     let (before, expected) = before
         .split_last_chunk::<CHECKSUM_BYTES>()
@@ -106,7 +128,7 @@ pub fn split(body: &Bytes) -> Result<(Bytes, Vec<LedgerRow>), SectionError> {
     Ok((body.slice(..state), decode(section)?))
 }
 
-fn decode(section: &[u8]) -> Result<Vec<LedgerRow>, SectionError> {
+fn decode(section: &[u8]) -> Result<MovesSection, SectionError> {
     let mut from = Reader::new(section);
     let layout = from.varint()?;
     if layout > SECTION_LAYOUT {
@@ -121,7 +143,20 @@ fn decode(section: &[u8]) -> Result<Vec<LedgerRow>, SectionError> {
         before = row.stamp.tick;
         rows.push(row);
     }
-    Ok(rows)
+    let count = if from.is_empty() { 0 } else { from.varint()? };
+    let forks = (0..count).map(|_| get_fork(&mut from));
+    let forks = forks.collect::<Result<_, SectionError>>()?;
+    Ok(MovesSection { rows, forks })
+}
+
+fn get_fork(from: &mut Reader<'_>) -> Result<Fork, SectionError> {
+    let epoch = Epoch(from.varint_u32()?);
+    let root = Position {
+        epoch: Epoch(from.varint_u32()?),
+        tick: Tick(from.varint()?),
+        hash: RecordHash(from.array()?),
+    };
+    Ok(Fork { epoch, root })
 }
 
 fn put_row(row: &LedgerRow, before: Tick, bytes: &mut Vec<u8>) {

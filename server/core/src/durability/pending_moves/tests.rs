@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::section::{SECTION_LAYOUT, SectionError, encode, split};
+use super::section::{MovesSection, SECTION_LAYOUT, SectionError, encode, split};
 use super::*;
+use crate::durability::forks::Fork;
+use crate::durability::store::{Position, RecordHash};
 
 fn told(amount: u64, from: Option<u64>, to: Option<u64>) -> ValueMove {
     ValueMove {
@@ -80,32 +82,56 @@ fn sums_of_more_accounts_than_the_bound_are_not_added_up_at_every_tick() {
 #[test]
 fn body_without_a_section_is_all_state() {
     let body = Bytes::from_static(b"state");
-    assert_eq!(split(&body), Ok((body, Vec::new())));
+    assert_eq!(split(&body), Ok((body, MovesSection::default())));
 }
 
 #[test]
 fn section_of_a_later_layout_is_told_from_damage() {
-    let mut later = encode(std::iter::empty());
+    let mut later = encode(std::iter::empty(), &[]);
     later[0] = u8::try_from(SECTION_LAYOUT).unwrap() + 1;
     assert_eq!(split(&Bytes::from(later.clone())), Err(SectionError::Damaged));
-    let sum = blake3::hash(&later[..2]);
-    later[6..14].copy_from_slice(&sum.as_bytes()[..8]);
+    let sum = blake3::hash(&later[..3]);
+    later[7..15].copy_from_slice(&sum.as_bytes()[..8]);
     let found = SectionError::Layout(SECTION_LAYOUT + 1);
     assert_eq!(split(&Bytes::from(later)), Err(found));
 }
 
 #[test]
 fn field_that_a_later_build_appends_is_passed_over() {
-    let mut section = encode(inherited().rows());
-    let footer = section.len() - 20;
-    section.truncate(footer);
+    let forks = [Fork {
+        epoch: Epoch(2),
+        root: root(1, 25),
+    }];
+    let mut section = encode(inherited().rows(), &forks);
+    section.truncate(section.len() - 20);
     section.extend_from_slice(b"more");
+    let read = split(&with_footer(section)).expect("it is read").1;
+    assert!(read.rows.iter().eq(inherited().rows()));
+    assert_eq!(read.forks, forks);
+}
+
+#[test]
+fn section_of_a_build_that_wrote_no_beginnings_of_epochs_is_read() {
+    let mut section = encode(inherited().rows(), &[]);
+    section.truncate(section.len() - 20 - 1);
+    let read = split(&with_footer(section)).expect("it is read").1;
+    assert!(read.rows.iter().eq(inherited().rows()) && read.forks.is_empty());
+}
+
+fn root(epoch: u32, tick: u64) -> Position {
+    Position {
+        epoch: Epoch(epoch),
+        tick: Tick(tick),
+        hash: RecordHash([7; 32]),
+    }
+}
+
+fn with_footer(mut section: Vec<u8>) -> Bytes {
     let (len, sum) = (u32::try_from(section.len()).unwrap(), blake3::hash(&section));
     section.extend_from_slice(&len.to_le_bytes());
     section.extend_from_slice(&sum.as_bytes()[..8]);
     section.extend_from_slice(b"\xfeEHmoves");
-    let (_, rows) = split(&Bytes::from(section)).expect("it is read");
-    assert!(rows.iter().eq(inherited().rows()));
+    Bytes::from(section)
 }
 
 fn row() -> impl Strategy<Value = LedgerRow> {
@@ -150,8 +176,9 @@ proptest! {
         state in prop::collection::vec(any::<u8>(), 0..40),
     ) {
         rows.sort_by_key(|row| row.stamp.tick);
-        let body = Bytes::from([state.clone(), encode(rows.iter())].concat());
-        prop_assert_eq!(split(&body), Ok((Bytes::from(state), rows)));
+        let body = Bytes::from([state.clone(), encode(rows.iter(), &[])].concat());
+        let forks = Vec::new();
+        prop_assert_eq!(split(&body), Ok((Bytes::from(state), MovesSection { rows, forks })));
     }
 
     #[test]
@@ -163,12 +190,12 @@ proptest! {
     ) {
         let mut rows = rows;
         rows.sort_by_key(|row| row.stamp.tick);
-        let mut body = encode(rows.iter());
+        let mut body = encode(rows.iter(), &[]);
         let at = place.index(body.len());
         body[at] ^= 1 << bit;
         // What is not damaged for all to see is taken for state, which the zone refuses.
         let read = split(&Bytes::from(body.clone()));
-        prop_assert!(read.is_err() || read == Ok((Bytes::from(body), Vec::new())));
+        prop_assert!(read.is_err() || read == Ok((Bytes::from(body), MovesSection::default())));
         let _any_answer = split(&Bytes::from([noise, b"\xfeEHmoves".to_vec()].concat()));
     }
 }

@@ -398,6 +398,10 @@ fn moves_of_value_come_from_the_checkpoints_and_from_the_ticks_that_are_replayed
     let (mut owner, mut told) = (Owner::new(), PendingMoves::default());
     told.add(Epoch(1), owner.last.tick, owner.moves.clone());
     let mut parent = Tick(0);
+    let forks = [Fork {
+        epoch: Epoch(1),
+        root: Position::GENESIS,
+    }];
     for account in 3..=7 {
         owner.step(vec![join(account)]);
         assert!(!owner.moves.is_empty(), "a newcomer begins with something");
@@ -405,7 +409,7 @@ fn moves_of_value_come_from_the_checkpoints_and_from_the_ticks_that_are_replayed
         if account == 4 || account == 6 {
             // What the archive lacks, then what came after that.
             owner.checkpoint(if account == 4 { Cut::Base } else { Cut::Delta });
-            let section = section::encode(told.rows().filter(|row| row.stamp.tick > parent));
+            let section = section::encode(told.rows().filter(|row| row.stamp.tick > parent), &forks);
             let stored = owner.data.chain.last_mut().unwrap();
             stored.body = Bytes::from([stored.body.to_vec(), section].concat());
             parent = owner.last.tick;
@@ -413,6 +417,7 @@ fn moves_of_value_come_from_the_checkpoints_and_from_the_ticks_that_are_replayed
     }
     let (replayed, digest) = owner.replayed();
     assert!(replayed.moves.rows().eq(told.rows()));
+    assert_eq!(replayed.moves.forks.after(Epoch::NONE), forks);
     let mut zone = replayed.zone;
     assert_eq!(zone.digest(), digest, "they are no part of the state");
 }
@@ -421,7 +426,7 @@ fn moves_of_value_come_from_the_checkpoints_and_from_the_ticks_that_are_replayed
 fn section_that_is_damaged_makes_its_checkpoint_a_damaged_one() {
     let mut owner = Owner::new();
     owner.checkpoint(Cut::Base);
-    let mut section = section::encode(std::iter::empty());
+    let mut section = section::encode(std::iter::empty(), &[]);
     section[0] ^= 2;
     let stored = owner.data.chain.last_mut().unwrap();
     stored.body = Bytes::from([stored.body.to_vec(), section].concat());

@@ -6,9 +6,9 @@ use super::*;
 /// The ticks of the rows in a section.
 fn section_ticks(archivist: &Archivist, parent: Option<u64>) -> Vec<u64> {
     let section = archivist.section(parent.map(Tick)).expect("they are apart");
-    let (state, rows) = section::split(&section.into()).expect("a section");
+    let (state, section) = section::split(&section.into()).expect("a section");
     assert!(state.is_empty());
-    rows.iter().map(|row| row.stamp.tick.0).collect()
+    section.rows.iter().map(|row| row.stamp.tick.0).collect()
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Host {
                 PipelineCommand::PutPart { bytes, .. } => {
                     let (state, found) = section::split(&bytes).expect("a section");
                     assert_eq!(state, vec![0; 10]);
-                    rows = Some(found);
+                    rows = Some(found.rows);
                     self.write(Ok(()));
                 }
                 PipelineCommand::MoveHead(_) => self.write(Ok(())),
