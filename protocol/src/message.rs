@@ -207,11 +207,13 @@ pub enum RefusalCode {
     /// So many players, and so many that wait, that there is no place in the queue either. Not final: try again, but
     /// not within ten seconds, and not at another shard, which would only send the client back.
     Overloaded = 15,
+    /// The account is banned. Final: until the ban ends or is lifted, every credential of the account is answered so.
+    Banned = 16,
 }
 
 impl RefusalCode {
     /// Every code, in order of its number.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Bye,
         Self::Version,
         Self::Malformed,
@@ -228,6 +230,7 @@ impl RefusalCode {
         Self::Stopping,
         Self::Internal,
         Self::Overloaded,
+        Self::Banned,
     ];
 
     /// Returns the number, which is also the QUIC application close code.
@@ -254,7 +257,8 @@ impl RefusalCode {
             | Self::TicketUsed
             | Self::ZoneUnknown
             | Self::SessionUnknown
-            | Self::Superseded => true,
+            | Self::Superseded
+            | Self::Banned => true,
             Self::Bye
             | Self::LoginTimeout
             | Self::RateExceeded
@@ -285,6 +289,7 @@ impl std::fmt::Display for RefusalCode {
             Self::Stopping => "the server is stopping",
             Self::Internal => "the server failed",
             Self::Overloaded => "the server has more to do than it can",
+            Self::Banned => "the account is banned",
         })
     }
 }

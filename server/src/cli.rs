@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit code out. What it prints may go unread: a reader that
 //! closes its end of a pipe ends no command.
 
+pub mod account;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod export;
@@ -48,6 +49,8 @@ enum CliCommand {
     Demo(demo::DemoArguments),
     /// Sign a login ticket, as the login service does.
     Ticket(ticket::TicketArguments),
+    /// Ban an account, lift its ban, and show it.
+    Account(Box<account::AccountArguments>),
     /// Make, show, check, replace, and copy a world's keys.
     Keys(keys::KeysArguments),
     /// Show zones, owners, epochs, journals, and checkpoints.
@@ -93,6 +96,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         #[cfg(feature = "demo")]
         CliCommand::Demo(arguments) => demo::run(&arguments),
         CliCommand::Ticket(arguments) => ticket::run(&arguments).map(|()| ExitCode::SUCCESS),
+        CliCommand::Account(arguments) => account::run(&arguments).map(|()| ExitCode::SUCCESS),
         CliCommand::Keys(arguments) => keys::run(&arguments),
         CliCommand::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         CliCommand::Export(arguments) => export::run(&arguments),

@@ -2,16 +2,17 @@
 //! and the store. It decides nothing itself.
 
 mod accounts;
+mod bans;
 mod commands;
 mod handle;
 mod local;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
+use everhold_core::cluster::entrance::BanAnswer;
 use everhold_core::cluster::routing::AccountReply;
-use everhold_core::cluster::{Directory, HomeStore, Routing, RoutingConfig};
+use everhold_core::cluster::{Directory, Entrance, Routing, RoutingConfig};
 use everhold_core::ingress::{AttachToken, ResumeKeys};
 use everhold_core::limits::LOGIN_ROUND_MS;
 use everhold_net::transport::ConnEvent;
@@ -19,21 +20,23 @@ use everhold_os::vital;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use self::accounts::AccountPlaces;
 use self::handle::RouterEvent;
 use self::local::Local;
-use crate::host::ArchiveService;
 
+pub use self::accounts::AccountPlaces;
 pub use self::handle::RouterHandle;
 
 /// Drives a shard's [`Routing`].
 pub struct Router {
+    /// What connections pass before routing hears of them.
+    entrance: Entrance,
     routing: Routing,
     local: Local,
     places: AccountPlaces,
     /// Makes the secrets that players come back with.
     resume_keys: ResumeKeys,
     look_ups: JoinSet<(AttachToken, AccountReply)>,
+    ban_look_ups: JoinSet<(AttachToken, BanAnswer)>,
     peers: watch::Sender<Vec<SocketAddr>>,
 }
 
@@ -44,7 +47,7 @@ impl Router {
         config: RoutingConfig,
         resume_keys: ResumeKeys,
         directory: Directory,
-        (homes, archive): (Arc<dyn HomeStore>, Option<ArchiveService>),
+        places: AccountPlaces,
         conns: mpsc::Receiver<ConnEvent>,
     ) -> RouterHandle {
         let (sender, events) = mpsc::unbounded_channel();
@@ -52,12 +55,15 @@ impl Router {
         let router = Self {
             routing: Routing::new(config, directory),
             local: Local::default(),
-            places: AccountPlaces { homes, archive },
+            entrance: Entrance::new(config.has_archive),
+            places: places.clone(),
             resume_keys,
             look_ups: JoinSet::new(),
+            ban_look_ups: JoinSet::new(),
             peers,
         };
         vital::spawn("router", router.run(conns, events));
+        vital::spawn("watch for bans", bans::watch(places, sender.downgrade()));
         RouterHandle::new(sender, shown)
     }
 
@@ -78,9 +84,16 @@ impl Router {
                     Ok((conn, reply)) => self.routing.handle_account(self.local.now(), conn, reply),
                     Err(error) => tracing::error!(%error, "the look-up of an account panicked"),
                 },
+                Some(answer) = self.ban_look_ups.join_next() => match answer {
+                    Ok((conn, answer)) => self.entrance.handle_answer(bans::unix_ms(), conn, answer),
+                    Err(error) => tracing::error!(%error, "the look-up of a ban panicked"),
+                },
                 _ = rounds.tick() => self.routing.handle_pulse(self.local.now()),
                 // Gives way to others once in each turn.
                 () = tokio::task::yield_now(), if self.routing.is_due() => self.routing.handle_turn(self.local.now()),
+            }
+            while let Some(command) = self.entrance.poll_command() {
+                self.carry_out_at_entrance(command);
             }
             while let Some(command) = self.routing.poll_command() {
                 self.carry_out(command);
@@ -95,10 +108,15 @@ impl Router {
             ConnEvent::Hello { conn, login } => {
                 let token = conn.token();
                 self.local.conns.insert(token, conn);
-                self.routing.handle_login(self.local.now(), token, login);
+                self.entrance.handle_login(token, login);
             }
-            ConnEvent::Logout { conn } => self.routing.handle_logout(conn.token()),
+            ConnEvent::Logout { conn } => {
+                if !self.entrance.handle_logout(conn.token()) {
+                    self.routing.handle_logout(conn.token());
+                }
+            }
             ConnEvent::Closed { token, .. } => {
+                self.entrance.handle_gone(token);
                 self.routing.handle_gone(token);
                 self.local.conns.remove(&token);
             }
@@ -115,6 +133,7 @@ impl Router {
                 self.local.zones.insert(zone.tenure.zone.clone(), zone);
             }
             RouterEvent::ZoneEnded(tenure) => self.routing.handle_zone_ended(&tenure),
+            RouterEvent::Banned(accounts) => self.routing.handle_banned(&accounts),
             RouterEvent::Close => self.routing.handle_close(),
         }
     }

@@ -32,7 +32,7 @@ use crate::host::ArchiveService;
 use crate::keeper::{Keeper, KeeperConfig};
 use crate::process::{self};
 use crate::reporter::Reporter;
-use crate::router::{Router, RouterHandle};
+use crate::router::{AccountPlaces, Router, RouterHandle};
 use crate::stores::{ArchiveDoor, Stores};
 
 /// A running shard.
@@ -54,6 +54,7 @@ impl Shard {
         Stores {
             zones: store,
             homes,
+            bans,
             rules: rules_store,
             coordination,
         }: Stores,
@@ -75,7 +76,11 @@ impl Shard {
         let directory = Directory::new(nonce, config.lease.ttl, rules.zones().cloned());
         let (process, watch) = process::start(transport.counters(), reporter.clone());
         let (routing, resume_keys) = (routing_config(&config), keys.resume_keys());
-        let places = (Arc::clone(&homes), archive.clone());
+        let places = AccountPlaces {
+            homes: Arc::clone(&homes),
+            bans,
+            archive: archive.clone(),
+        };
         let router = Router::start(routing, resume_keys, directory, places, conns);
         let keeper_config = KeeperConfig::new(&config, (nonce, addr, fingerprints), &rules, guardian);
         let views = router.clone();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::cluster::HomeStore;
+use everhold_core::durability::bans::BanStore;
 use everhold_core::durability::rules_store::RulesStore;
 use everhold_core::durability::store::ZoneStore;
 use everhold_core::ownership::{Authority, Membership};
@@ -33,6 +34,8 @@ pub struct Stores {
     pub zones: Arc<dyn ZoneStore>,
     /// Homes of characters.
     pub homes: Arc<dyn HomeStore>,
+    /// Bans of accounts.
+    pub bans: Arc<dyn BanStore>,
     /// The world's rules.
     pub rules: Arc<dyn RulesStore>,
     /// Leases and the directory of shards.
@@ -50,10 +53,17 @@ pub struct Coordination {
 impl Stores {
     /// Opens all of them.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let Storage { zones, homes, rules } = open_storage(&config.places.store, config.confirming_replicas).await?;
+        let storage = open_storage(&config.places.store, config.confirming_replicas).await?;
+        let Storage {
+            zones,
+            homes,
+            bans,
+            rules,
+        } = storage;
         Ok(Self {
             zones,
             homes,
+            bans,
             rules,
             coordination: open_coordination(config).await?,
         })
@@ -97,17 +107,20 @@ pub struct Storage {
     pub zones: Arc<dyn ZoneStore>,
     /// Homes of characters.
     pub homes: Arc<dyn HomeStore>,
+    /// Bans of accounts.
+    pub bans: Arc<dyn BanStore>,
     /// The world's rules.
     pub rules: Arc<dyn RulesStore>,
 }
 
 impl Storage {
     /// Of one back end that is all of them.
-    fn of<B: ZoneStore + HomeStore + RulesStore + 'static>(backend: B) -> Self {
+    fn of<B: ZoneStore + HomeStore + BanStore + RulesStore + 'static>(backend: B) -> Self {
         let backend = Arc::new(backend);
         Self {
             zones: Arc::<B>::clone(&backend),
             homes: Arc::<B>::clone(&backend),
+            bans: Arc::<B>::clone(&backend),
             rules: backend,
         }
     }

@@ -50,6 +50,8 @@ mod forgotten;
 mod homes;
 #[path = "shards/archive.rs"]
 mod archive;
+#[path = "shards/accounts.rs"]
+mod accounts;
 #[path = "shards/ledger.rs"]
 mod ledger;
 #[path = "shards/restored.rs"]

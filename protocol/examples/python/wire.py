@@ -24,6 +24,7 @@ FINAL_CODES = {
     "ZoneUnknown",
     "SessionUnknown",
     "Superseded",
+    "Banned",
 }
 
 

@@ -4,7 +4,11 @@
 pub mod directory;
 pub mod homes;
 pub mod routing;
+pub mod entrance;
+pub mod ban_watch;
 
+pub use ban_watch::BanWatch;
 pub use directory::{Directory, Hosted, Placement, RouteRequest};
+pub use entrance::Entrance;
 pub use homes::{AccountRecord, Home, HomeStore};
 pub use routing::{Routing, RoutingConfig};

@@ -2,6 +2,7 @@
 
 pub mod evidence;
 pub mod store;
+pub mod bans;
 pub mod archive;
 pub mod forks;
 pub mod pending_moves;

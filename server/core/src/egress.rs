@@ -2,7 +2,7 @@
 //! the outputs that the gate has released. It sends nothing and reads no clock.
 //!
 //! ```text
-//!  Join or Resume on its way ──► pending ──Attached──► attached ──Superseded, LoggedOut──► closed
+//!  Join or Resume on its way ──► pending ──Attached──► attached ──Superseded, LoggedOut, Dismissed──► closed
 //!                                   │ Refused, Superseded    │ connection gone
 //!                                   └──► closed              └──► leave: a `Detach` for the inbox
 //! ```
@@ -198,6 +198,7 @@ impl<C: Clone> Egress<C> {
                 }
                 Reply::Superseded(session) => self.dismiss(session, token, RefusalCode::Superseded),
                 Reply::LoggedOut(session) => self.dismiss(session, token, RefusalCode::Bye),
+                Reply::Dismissed(session, code) => self.dismiss(session, token, code),
             }
         }
         for (session, event) in events {
@@ -331,6 +332,7 @@ fn refusal_text(code: RefusalCode) -> &'static str {
         RefusalCode::SessionUnknown => "no such session, or not its secret: log in again",
         RefusalCode::Superseded => "a newer connection speaks for the session",
         RefusalCode::Full => "the zone is full",
+        RefusalCode::Banned => "the account is banned",
         RefusalCode::Stopping => "the zone is no longer served here; another shard will answer",
         _ => "refused by the zone",
     }

@@ -382,3 +382,17 @@ const _: () = assert!(
 );
 const _: () = assert!(LOAD_SELDOM_PERMILLE > LOAD_HYSTERESIS_PERMILLE);
 const _: () = assert!(STRETCH_PERMILLE_MAX >= 1_000 && 255_000 / STRETCH_PERMILLE_MAX > 0);
+/// Bytes of an operator's name, and of the reason of a ban: a sentence, not a document, for each log-in reads it.
+pub const BAN_TEXT_BYTES_MAX: usize = 500;
+/// Changes of bans that a store tells of: so many in one second are heard by every shard. Of more, the players of the
+/// oldest are stopped at their next log-in only. Each shard reads what is new of them once a second.
+pub const BAN_NEWS_MAX: usize = 1_000;
+/// Time between two looks of a shard for news of bans, ms: an attached player is stopped within this, and the two round
+/// trips of the store that follow.
+pub const BAN_NEWS_MS: u64 = 1_000;
+/// Time for which a shard looks for connections of an account whose ban it has heard of, s: a log-in that was let in
+/// before the ban may be on its way to its zone for as long as store and archive are asked for its character.
+pub const BAN_WATCH_S: u64 = 60;
+/// Time after which a store that somebody began to fill with bans, and did not end to, is begun anew, s: a million bans
+/// take less, and meanwhile the archive is asked at each log-in.
+pub const BAN_FILL_S_MAX: u64 = 120;

@@ -298,7 +298,9 @@ impl TickLoop {
                     self.inbox
                         .note_attached(welcome.session, *token, welcome.last_input_seq);
                 }
-                Reply::Superseded(session) => self.inbox.note_detached(*session, *token),
+                Reply::Superseded(session) | Reply::Dismissed(session, _) => {
+                    self.inbox.note_detached(*session, *token);
+                }
                 // The inbox has seen the log-out itself.
                 Reply::Refused(_) | Reply::LoggedOut(_) => {}
             }

@@ -385,6 +385,7 @@ fn apply(world: &mut World, game: &dyn GameZone, kinds: &Kinds, input: &Input) {
         Input::Resume(resume) => sessions::resume(world, game, resume),
         Input::Detach { session, token } => _ = sessions::detach(world, game, session, token),
         Input::Logout { session, token } => sessions::log_out(world, game, session, token),
+        Input::Dismiss { account, code } => sessions::dismiss(world, game, account, code),
         Input::Intent { .. } => turns::apply(world, game, input),
         Input::Invalid { session, seq } => turns::refuse_invalid(world, session, seq),
         Input::EventAck { session, event_seq } => sessions::hear_ack(world, session, event_seq),

@@ -12,7 +12,7 @@ use everhold_core::ingress::{AttachToken, Input, Lodge};
 use everhold_core::load::{Caller, Residents};
 use everhold_core::ownership::Tenure;
 use everhold_core::zone::Probe;
-use everhold_protocol::{Account, Tick};
+use everhold_protocol::{Account, RefusalCode, Tick};
 use tokio::sync::mpsc;
 
 use super::egress::PendingAttach;
@@ -97,6 +97,12 @@ impl ZoneHandle {
     #[must_use]
     pub fn log_out(&self, token: AttachToken) -> bool {
         self.orders.send(HostOrder::LogOut(token)).is_ok()
+    }
+
+    /// Ends an account's session from outside. Told again and again by whoever wants it: a full inbox takes none.
+    pub fn dismiss(&self, account: Account, code: RefusalCode) {
+        let input = Input::Dismiss { account, code };
+        let _full_or_ended = self.entries.try_send(InboxEntry::Input(input));
     }
 
     /// Stops the zone in good order: its last tick, a checkpoint of it, everything acknowledged. Then it ends.

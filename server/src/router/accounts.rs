@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everhold_core::cluster::HomeStore;
+use everhold_core::cluster::entrance::{BanAnswer, BanPlace};
 use everhold_core::cluster::routing::{AccountQuery, AccountReply};
 use everhold_core::durability::archive::{AccountAnswer, Archive, ArchiveError, CharacterRow, WallMs};
+use everhold_core::durability::bans::BanStore;
 use everhold_os::clock;
 use everhold_protocol::Account;
 
@@ -14,19 +16,46 @@ use crate::deadline::answer;
 use crate::host::ArchiveService;
 
 /// A store that takes longer for a record does not answer.
-const STORE_ANSWER_MAX: Duration = Duration::from_secs(2);
+pub(super) const STORE_ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// An archive that takes longer for a row does not answer: many may log in at once, and one database serves them all.
-const ARCHIVE_ANSWER_MAX: Duration = Duration::from_secs(5);
+pub(super) const ARCHIVE_ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// The places where accounts are kept.
 #[derive(Clone)]
-pub(super) struct AccountPlaces {
-    pub(super) homes: Arc<dyn HomeStore>,
-    pub(super) archive: Option<ArchiveService>,
+pub struct AccountPlaces {
+    /// The records in the state store.
+    pub homes: Arc<dyn HomeStore>,
+    /// The bans in the state store.
+    pub bans: Arc<dyn BanStore>,
+    /// The archive, if there is one.
+    pub archive: Option<ArchiveService>,
 }
 
 impl AccountPlaces {
+    /// Asks for a ban, after `after`.
+    pub(super) async fn ask_for_ban(self, account: Account, place: BanPlace, after: Duration) -> BanAnswer {
+        if !after.is_zero() {
+            tokio::time::sleep(after).await;
+        }
+        match place {
+            BanPlace::Store => match answer(STORE_ANSWER_MAX, self.bans.ban(account)).await {
+                Ok(stored) => BanAnswer::Stored(stored),
+                Err(error) => BanAnswer::of_store_error(&error),
+            },
+            BanPlace::Archive => {
+                let service = self
+                    .archive
+                    .expect("the entrance asks an archive only where there is one");
+                let asked = async { service.door.archive().await?.ban(account).await };
+                match answer(ARCHIVE_ANSWER_MAX, asked).await {
+                    Ok(ban) => BanAnswer::Archived(ban),
+                    Err(error) => BanAnswer::of_archive_error(&error),
+                }
+            }
+        }
+    }
+
     /// Asks, after `after`.
     pub(super) async fn ask(self, account: Account, query: AccountQuery, after: Duration) -> AccountReply {
         if !after.is_zero() {

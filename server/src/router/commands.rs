@@ -2,10 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
+use everhold_core::cluster::entrance::EntranceCommand;
 use everhold_core::cluster::routing::{Attach, QueueMeter, RoutingCommand};
 use everhold_core::ingress::AttachToken;
 use everhold_core::ingress::credential::SECRET_RANDOM_BYTES;
 use everhold_net::transport::Conn;
+use everhold_protocol::ServerMessage;
 
 use super::Router;
 use crate::host::{LoadGauges, PendingAttach};
@@ -33,6 +35,11 @@ impl Router {
                     self.routing.handle_logout_failed(conn);
                 }
             }
+            RoutingCommand::Dismiss { account, zone, code } => {
+                if let Some(zone) = self.local.zones.get(&zone) {
+                    zone.dismiss(account, code);
+                }
+            }
             RoutingCommand::Reply { conn, message } => self.with(conn, |conn| _ = conn.send_control(&message)),
             RoutingCommand::Redirect { conn, message } => self.with(conn, |conn| conn.send_away(&message)),
             RoutingCommand::Refuse { conn, refusal } => {
@@ -48,6 +55,28 @@ impl Router {
             RoutingCommand::ReportLookUp(why) => {
                 tracing::warn!(why, "a login is refused because its account cannot be looked up");
             }
+        }
+    }
+
+    pub(super) fn carry_out_at_entrance(&mut self, command: EntranceCommand) {
+        match command {
+            EntranceCommand::Ask {
+                conn,
+                account,
+                place,
+                after,
+            } => {
+                let answer = self.places.clone().ask_for_ban(account, place, after);
+                self.ban_look_ups.spawn(async move { (conn, answer.await) });
+            }
+            EntranceCommand::Wait(conn) => self.with(conn, |conn| _ = conn.send_control(&ServerMessage::Wait)),
+            EntranceCommand::Admit { conn, login, logs_out } => {
+                self.routing.handle_login(self.local.now(), conn, login);
+                if logs_out {
+                    self.routing.handle_logout(conn);
+                }
+            }
+            EntranceCommand::Refuse(conn, refusal) => self.with(conn, |conn| conn.close(refusal.code, &refusal.detail)),
         }
     }
 

@@ -1,8 +1,10 @@
 //! The router as the rest of the process sees it. A handle only tells it what happened; it waits for nothing.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use everhold_core::ownership::{LeaseView, ShardView, Tenure};
+use everhold_protocol::Account;
 use tokio::sync::{mpsc, watch};
 
 use crate::host::ZoneHandle;
@@ -16,6 +18,8 @@ pub(super) enum RouterEvent {
     },
     ZoneUp(ZoneHandle),
     ZoneEnded(Tenure),
+    /// These accounts are banned.
+    Banned(BTreeSet<Account>),
     Close,
 }
 

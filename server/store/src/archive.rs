@@ -2,6 +2,7 @@
 //! read, and what people can ask. It opens no database.
 
 mod account;
+mod ban;
 mod declaration;
 pub mod query;
 mod raw;
@@ -11,6 +12,7 @@ pub use declaration::ColumnMismatch;
 pub use statement::Dialect;
 
 pub(crate) use account::{before_write, undeleted};
+pub(crate) use ban::{ban_after, ban_of_row, ban_that_stands};
 pub(crate) use declaration::{Declaration, undeclared};
 pub(crate) use raw::{RawCharacter, RawMark, RawPayload, RawZone, corrupt, verified};
 pub(crate) use statement::{Statements, fixed};

@@ -12,6 +12,7 @@
 //! loses what is set for a connection. There is no TLS: a URL that asks for it is refused.
 
 mod account;
+mod ban;
 mod batch;
 mod commit;
 mod failure;
@@ -28,6 +29,7 @@ use everhold_core::durability::archive::{
     AccountAnswer, Archive, ArchiveCommit, ArchiveError, ArchiveIdentity, ArchivedAccount, ArchivedZone, AuditRow,
     Belonging, CharacterRow, CommitAnswer, CommitMark, DeletionAnswer, WallMs,
 };
+use everhold_core::durability::bans::Ban;
 use everhold_core::limits::ARCHIVE_PART_BYTES_MAX;
 use everhold_core::ownership::{Grant, Tenure};
 use everhold_core::zone::archive_schema::ArchiveSchema;
@@ -191,6 +193,38 @@ impl Archive for PostgresArchive {
         self.link
             .write(move |transaction| {
                 Box::pin(async move { account::delete(transaction, &declared, (account, generation), &audit).await })
+            })
+            .await
+    }
+
+    async fn ban(&self, account: Account) -> Result<Option<Ban>, ArchiveError> {
+        let identity = self.link.identity();
+        self.link
+            .read(move |transaction| {
+                Box::pin(async move {
+                    read::confirm(transaction, identity).await?;
+                    ban::read(transaction, account).await
+                })
+            })
+            .await
+    }
+
+    async fn put_ban(&self, ban: &Ban, wall: WallMs) -> Result<Option<Ban>, ArchiveError> {
+        ban.check().map_err(|error| ArchiveError::Refused(error.to_string()))?;
+        let ban = ban.clone();
+        self.link
+            .write(move |transaction| Box::pin(async move { ban::put(transaction, &ban, wall).await }))
+            .await
+    }
+
+    async fn bans(&self, after: Option<Account>, rows: u32) -> Result<Vec<Ban>, ArchiveError> {
+        let identity = self.link.identity();
+        self.link
+            .read(move |transaction| {
+                Box::pin(async move {
+                    read::confirm(transaction, identity).await?;
+                    ban::page(transaction, after, rows).await
+                })
             })
             .await
     }

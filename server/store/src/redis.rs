@@ -10,6 +10,7 @@
 //! NS:{zone}:evidence     the history of a zone that went wrong, in parts, and its mark
 //! NS:{zone}:lease        epoch, nonce, beat, released, addr, players, ttl_ms, mark
 //! NS:home:ACCOUNT        generation and zone; of a character at rest also a run id, and the payload: this expires
+//! NS:bans               account → its ban; `marker`, `last`, and `news` of them
 //! NS:wanted_rules        id of the rules that the world is to run
 //! NS:rules_files         id of rules → code, layout, tick_hz, and the text of their world file
 //! NS:zones               which zones there are
@@ -71,6 +72,7 @@
 //! evicted key is lost data. `assets/config/redis.conf` is the profile we recommend.
 
 mod authority;
+mod bans;
 mod checkpoint;
 mod evidence;
 mod homes;
@@ -314,7 +316,7 @@ impl RedisStore {
             let keys = names.iter().map(|name| self.keys.zone(zone, name).into()).collect();
             self.checkpoint.command("UNLINK", keys).await?;
         }
-        for name in ["zones", "shards", "shard_keys", rules::WANTED, rules::FILES] {
+        for name in ["zones", "shards", "shard_keys", bans::BANS, rules::WANTED, rules::FILES] {
             let keys = vec![self.keys.world(name).into()];
             self.checkpoint.command("UNLINK", keys).await?;
         }

@@ -16,6 +16,7 @@
 
 mod archive;
 mod authority;
+mod bans;
 mod bell;
 mod checkpoint;
 mod evidence;

@@ -1,6 +1,8 @@
 //! The conformance suites against SQLite with real files, and what only files can do: vanish, break, outlive a process.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "stores/bans.rs"]
+mod bans;
 #[path = "stores/evidence.rs"]
 mod evidence;
 #[path = "stores/homes.rs"]

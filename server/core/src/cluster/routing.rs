@@ -22,6 +22,7 @@
 mod accounts;
 mod admission;
 mod arrivals;
+mod banned;
 mod command;
 mod homes;
 mod local;
@@ -33,6 +34,7 @@ use everhold_protocol::limits::TICKET_SKEW_S;
 use everhold_protocol::ticket::TicketClaims;
 use everhold_protocol::{RefusalCode, ServerMessage, ZoneName};
 
+pub(crate) use banned::BANNED_DETAIL;
 pub use command::{AccountQuery, AccountReply, Attach, AttachRequest, QueueMeter, RoutingCommand};
 pub use local::{ConnStatus, LocalState, Moment, ZoneStatus};
 

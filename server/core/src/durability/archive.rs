@@ -17,6 +17,7 @@ pub use row::{
     ColumnValue, LedgerRow, WallMs,
 };
 
+use super::bans::Ban;
 use crate::ownership::{Grant, Nonce, Tenure};
 
 /// The number of an archive, drawn when its tables were made. Two archives that were made differ in it; a backup of one
@@ -200,6 +201,17 @@ pub trait Archive: Send + Sync {
         generation: u64,
         audit: &AuditRow,
     ) -> Result<DeletionAnswer, ArchiveError>;
+
+    /// Reads the newest revision of an account's ban.
+    async fn ban(&self, account: Account) -> Result<Option<Ban>, ArchiveError>;
+
+    /// Writes a revision of an account's ban, which is an audit row, if it is higher than the one that stands, or is
+    /// that one. Otherwise returns the one that stands.
+    async fn put_ban(&self, ban: &Ban, wall: WallMs) -> Result<Option<Ban>, ArchiveError>;
+
+    /// Reads a page of the newest revision of each ban, in a fixed order of accounts, after this one, as
+    /// [`Archive::accounts`] does.
+    async fn bans(&self, after: Option<Account>, rows: u32) -> Result<Vec<Ban>, ArchiveError>;
 
     /// Reads a page of zones, in order of name, after this one.
     async fn zones(&self, after: Option<&ZoneName>, rows: u32) -> Result<Vec<ArchivedZone>, ArchiveError>;

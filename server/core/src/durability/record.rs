@@ -14,7 +14,7 @@
 
 use bytes::Bytes;
 use everhold_protocol::codec::{DecodeError, Reader, Writer};
-use everhold_protocol::{Account, Epoch, Intent, SessionId, Tick};
+use everhold_protocol::{Account, Epoch, Intent, RefusalCode, SessionId, Tick};
 
 use super::store::{RecordHash, StoredRecord};
 use crate::ingress::{AttachToken, Birth, Input, Join, Lodge, Resume};
@@ -43,6 +43,7 @@ const TAG_LOGOUT: u8 = 8;
 const TAG_LODGE: u8 = 9;
 const TAG_EVICT: u8 = 10;
 const TAG_OUTRANK: u8 = 11;
+const TAG_DISMISS: u8 = 12;
 
 const BIRTH_NEVER: u8 = 0;
 const BIRTH_ALLOWED: u8 = 1;
@@ -286,6 +287,12 @@ fn decode_payload(from: &mut Reader<'_>) -> Result<Bytes, DecodeError> {
     from.bytes(len).map(Bytes::copy_from_slice)
 }
 
+fn decode_code(from: &mut Reader<'_>) -> Result<RefusalCode, DecodeError> {
+    let tag = from.u8()?;
+    let what = "reason of a dismissal";
+    RefusalCode::from_code(tag.into()).ok_or(DecodeError::UnknownTag { what, tag })
+}
+
 fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
     match input {
         Input::EpochStart { epoch, nonce, rules_id } => {
@@ -298,6 +305,11 @@ fn encode_input(input: &Input, previous: &mut SessionId, out: &mut Writer<'_>) {
         Input::Lodge(lodge) => encode_lodge(lodge, out),
         Input::Evict { account, generation } => encode_generation(TAG_EVICT, *account, *generation, out),
         Input::Outrank { account, generation } => encode_generation(TAG_OUTRANK, *account, *generation, out),
+        Input::Dismiss { account, code } => {
+            out.u8(TAG_DISMISS);
+            out.varint(account.0);
+            out.u8(u8::try_from(code.code()).expect("codes are small numbers"));
+        }
         Input::Resume(Resume {
             session,
             secret,
@@ -358,6 +370,10 @@ fn decode_input(layout: u8, previous: &mut SessionId, from: &mut Reader<'_>) -> 
         TAG_OUTRANK => Input::Outrank {
             account: Account(from.varint()?),
             generation: from.varint()?,
+        },
+        TAG_DISMISS => Input::Dismiss {
+            account: Account(from.varint()?),
+            code: decode_code(from)?,
         },
         TAG_RESUME => Input::Resume(Resume {
             session: decode_session(previous, from)?,

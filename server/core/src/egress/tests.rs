@@ -282,9 +282,10 @@ fn superseded_connection_is_closed_and_takes_nothing_from_the_newer_one() {
 
 #[test]
 fn connection_whose_right_ends_before_it_was_answered_is_closed() {
-    let ends: [(Reply, &str); 3] = [
+    let ends: [(Reply, &str); 4] = [
         (Reply::Superseded(ANNE), "close 1 Superseded"),
         (Reply::LoggedOut(ANNE), "close 1 Bye"),
+        (Reply::Dismissed(ANNE, RefusalCode::Banned), "close 1 Banned"),
         (Reply::Refused(RefusalCode::Full), "close 1 Full"),
     ];
     for (end, closed) in ends {

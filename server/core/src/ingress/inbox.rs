@@ -38,7 +38,7 @@ pub enum InboxEntry {
         asked: Asked,
     },
     /// An input that the shard itself pushes: `EpochStart`, `Detach`, `Logout`, `Quarantine`, `Lodge`, `Evict`,
-    /// `Outrank`. It is never dropped here.
+    /// `Outrank`, `Dismiss`. It is never dropped here.
     Input(Input),
 }
 

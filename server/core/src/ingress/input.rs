@@ -1,7 +1,7 @@
 //! The inputs of a tick: everything that can change a zone's world, and nothing else.
 
 use bytes::Bytes;
-use everhold_protocol::{Account, Epoch, Intent, SessionId, Tick};
+use everhold_protocol::{Account, Epoch, Intent, RefusalCode, SessionId, Tick};
 
 use crate::ownership::DataStamp;
 
@@ -61,6 +61,14 @@ pub enum Input {
         session: SessionId,
         /// The attach that ends.
         token: AttachToken,
+    },
+    /// The account's session is ended from outside: whoever speaks for it is told this code, no secret of it is good any
+    /// more, and its character goes to rest as after a lost connection. Ignored if the account has no character here.
+    Dismiss {
+        /// Its account.
+        account: Account,
+        /// The reason, which its client is told.
+        code: RefusalCode,
     },
     /// A player's intent. Applied if `seq` follows the session's last; anything else is a duplicate or a gap and
     /// changes nothing.

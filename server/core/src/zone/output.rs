@@ -30,6 +30,8 @@ pub enum Reply {
     Refused(RefusalCode),
     /// The session was logged out of; the connection is to be closed.
     LoggedOut(SessionId),
+    /// The session was ended from outside, for this reason; the connection is to be closed.
+    Dismissed(SessionId, RefusalCode),
     /// A newer connection speaks for the session; this one is to be closed.
     Superseded(SessionId),
 }

@@ -2,7 +2,7 @@
 //! says.
 
 use bevy_ecs::prelude::*;
-use everhold_protocol::{Epoch, RefusalCode, SessionId};
+use everhold_protocol::{Account, Epoch, RefusalCode, SessionId};
 
 use super::effects::{Answer, Effects, note_residence};
 use super::game::{GameZone, Terms};
@@ -199,6 +199,27 @@ pub(crate) fn log_out(world: &mut World, game: &dyn GameZone, session: SessionId
         *secrets = Secrets::void();
     }
     answer(world, token, Answer::Now(Reply::LoggedOut(session)));
+}
+
+/// The account's session is ended from outside: none of its secrets is good any more, and whoever speaks for it is told
+/// why. The character stays for as long as after a lost connection, and one that rests rests on.
+pub(crate) fn dismiss(world: &mut World, game: &dyn GameZone, account: Account, code: RefusalCode) {
+    let tick = world.resource::<Clock>().tick;
+    let entity_index = world.resource::<EntityIndex>();
+    let Some(id) = entity_index.session(account) else {
+        return;
+    };
+    let Some(entity) = entity_index.entity(id) else { return };
+    if let Some(mut secrets) = world.get_mut::<Secrets>(entity) {
+        *secrets = Secrets::void();
+    }
+    let Some(mut session) = world.get_mut::<Session>(entity) else {
+        return;
+    };
+    let Some(token) = session.presence.token() else { return };
+    session.presence = Presence::Away(tick);
+    game.halt(world, entity);
+    answer(world, AttachToken(token), Answer::Now(Reply::Dismissed(id, code)));
 }
 
 /// Notes that an input of the session was applied: its client has the answer to its attach, and no secret but that

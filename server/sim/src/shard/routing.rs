@@ -257,6 +257,12 @@ impl SimShard {
                 }
                 None => self.routing.handle_logout_failed(conn),
             },
+            RoutingCommand::Dismiss { account, zone, code } => {
+                if let Some(hosted) = self.local.zones.get_mut(&zone) {
+                    // One that is full is told again.
+                    let _taken = hosted.push(InboxEntry::Input(Input::Dismiss { account, code }));
+                }
+            }
             RoutingCommand::Reply { conn, message } => self.send(env, conn, message),
             RoutingCommand::Redirect { conn, message } => {
                 self.send(env, conn, message);

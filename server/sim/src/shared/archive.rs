@@ -1,6 +1,7 @@
 //! The archive in memory as the trait has it: any number of connections to the same data, behind a lock. It decides
 //! nothing.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -9,6 +10,7 @@ use everhold_core::durability::archive::{
     AccountAnswer, Archive, ArchiveCommit, ArchiveError, ArchiveIdentity, ArchivedAccount, ArchivedZone, AuditRow,
     Belonging, CharacterRow, CommitAnswer, CommitMark, DeletionAnswer, WallMs,
 };
+use everhold_core::durability::bans::Ban;
 use everhold_core::ownership::{Grant, Tenure};
 use everhold_core::zone::archive_schema::ArchiveSchema;
 use everhold_protocol::{Account, ZoneName};
@@ -17,13 +19,17 @@ use crate::archive::MemoryArchive;
 
 /// A connection to an archive in memory. A clone is one more connection to the same data.
 #[derive(Clone, Debug)]
-pub struct SharedArchive(Arc<Mutex<MemoryArchive>>);
+pub struct SharedArchive(Arc<Mutex<MemoryArchive>>, Arc<Mutex<BTreeMap<Account, Ban>>>);
 
 impl SharedArchive {
     /// Opens the first connection to an empty archive for what a game declares.
     #[must_use]
     pub fn new(schema: ArchiveSchema) -> Self {
-        Self(Arc::new(Mutex::new(MemoryArchive::new(schema))))
+        Self(Arc::new(Mutex::new(MemoryArchive::new(schema))), Arc::default())
+    }
+
+    fn lock_bans(&self) -> MutexGuard<'_, BTreeMap<Account, Ban>> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the archive itself, to let it fail, or to look into it.
@@ -85,6 +91,28 @@ impl Archive for SharedArchive {
         audit: &AuditRow,
     ) -> Result<DeletionAnswer, ArchiveError> {
         self.lock().delete_account(account, generation, audit)
+    }
+
+    async fn ban(&self, account: Account) -> Result<Option<Ban>, ArchiveError> {
+        Ok(self.lock_bans().get(&account).cloned())
+    }
+
+    async fn put_ban(&self, ban: &Ban, _wall: WallMs) -> Result<Option<Ban>, ArchiveError> {
+        let mut bans = self.lock_bans();
+        let stands = bans.get(&ban.account).cloned();
+        if let Some(stands) = stands.filter(|stands| stands != ban && stands.revision >= ban.revision) {
+            return Ok(Some(stands));
+        }
+        bans.insert(ban.account, ban.clone());
+        Ok(None)
+    }
+
+    async fn bans(&self, after: Option<Account>, rows: u32) -> Result<Vec<Ban>, ArchiveError> {
+        let bans = self.lock_bans();
+        let later = bans
+            .values()
+            .filter(|ban| after.is_none_or(|after| after < ban.account));
+        Ok(later.take(rows as usize).cloned().collect())
     }
 
     async fn zones(&self, after: Option<&ZoneName>, rows: u32) -> Result<Vec<ArchivedZone>, ArchiveError> {

@@ -117,16 +117,27 @@ pub(crate) mod fixed {
     pub(crate) const STAND_AUDIT: &str = "UPDATE audit SET undone_by = NULL \
          WHERE zone = $1 AND undone_by IS NOT NULL AND undone_by > $2 AND epoch <= $2 AND tick <= $3";
 
-    /// Finds the rows that were taken back, which are few. Made where they are missing.
-    pub(crate) const UNDONE_INDEXES: &str = "CREATE INDEX IF NOT EXISTS ledger_undone ON ledger (zone) \
-         WHERE undone_by IS NOT NULL; \
-         CREATE INDEX IF NOT EXISTS audit_undone ON audit (zone) WHERE undone_by IS NOT NULL";
-
     /// Reads an account's belongings.
     pub(crate) const BELONGINGS: &str = "SELECT id, kind, count FROM belongings WHERE account = $1 ORDER BY id";
 
     /// Writes an audit row outside a zone.
     pub(crate) const AUDIT: &str = "INSERT INTO audit (wall_ms, event, account, detail) VALUES ($1, $2, $3, $4)";
+
+    /// Indexes of few rows, made where they are missing: the rows that were taken back, and an account's newest ban,
+    /// however often it joined and left.
+    pub(crate) const INDEXES: &str = "\
+         CREATE INDEX IF NOT EXISTS ledger_undone ON ledger (zone) WHERE undone_by IS NOT NULL; \
+         CREATE INDEX IF NOT EXISTS audit_undone ON audit (zone) WHERE undone_by IS NOT NULL; \
+         CREATE INDEX IF NOT EXISTS audit_bans ON audit (account, id) WHERE event IN ('banned', 'unbanned')";
+
+    /// Reads an account's newest ban.
+    pub(crate) const BAN: &str = "SELECT account, detail FROM audit WHERE account = $1 \
+         AND event IN ('banned', 'unbanned') ORDER BY id DESC LIMIT 1";
+
+    /// Reads a page of the newest bans from an account on.
+    pub(crate) const BANS: &str = "SELECT account, detail FROM audit a WHERE account >= $1 \
+         AND event IN ('banned', 'unbanned') AND id = (SELECT max(id) FROM audit b \
+         WHERE b.account = a.account AND b.event IN ('banned', 'unbanned')) ORDER BY account LIMIT $2";
 
     /// Deletes what a character has beside its row.
     pub(crate) const FORGET: [&str; 3] = [

@@ -11,6 +11,7 @@ use everhold_protocol::{Account, EntityId, Epoch, Tick, ZoneName};
 
 use super::archive_database::{ArchiveDatabase, KeptAuditRow, KeptLedgerRow, SqlDatabase};
 use super::archive_rows::{after, audit, done, ledger, mark, suite_character, suite_schema};
+use super::bans::archived_bans_conform;
 use super::history::{tenure, zone};
 use super::{archive_accounts, archive_blobs, archive_schema};
 
@@ -46,6 +47,7 @@ pub async fn archive_conformance(database: &impl ArchiveDatabase) {
     zones_are_read_page_by_page(&a).await;
     archive_accounts::run(&a, &b, database).await;
     archive_blobs::run(&a, &b, database).await;
+    archived_bans_conform(&a, &b, database).await;
 }
 
 fn assert_fenced<T: std::fmt::Debug>(result: Result<T, ArchiveError>, by: u32) {

@@ -26,8 +26,7 @@ pub(super) async fn prepare(client: &mut Client, schema: &ArchiveSchema) -> Resu
     let lock = transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]);
     lock.await.map_err(command)?;
     migrate(&transaction).await?;
-    let indexes = transaction.batch_execute(fixed::UNDONE_INDEXES);
-    indexes.await.map_err(command)?;
+    transaction.batch_execute(fixed::INDEXES).await.map_err(command)?;
     declare(&transaction, schema).await?;
     let row = transaction.query_one(fixed::IDENTITY, &[]).await.map_err(command)?;
     let identity: Vec<u8> = row.try_get(0).map_err(command)?;

@@ -8,6 +8,7 @@
 //! backup of this very archive that is put in its place is taken.
 
 mod accounts;
+mod bans;
 mod commit;
 mod read;
 
@@ -20,6 +21,7 @@ use everhold_core::durability::archive::{
     AccountAnswer, Archive, ArchiveCommit, ArchiveError, ArchiveIdentity, ArchivedAccount, ArchivedZone, AuditRow,
     Belonging, CharacterRow, CommitAnswer, CommitMark, DeletionAnswer, WallMs,
 };
+use everhold_core::durability::bans::Ban;
 use everhold_core::limits::ARCHIVE_PART_BYTES_MAX;
 use everhold_core::ownership::{Grant, Tenure};
 use everhold_core::zone::archive_schema::ArchiveSchema;
@@ -116,7 +118,7 @@ impl ArchiveFile {
             None => File::create(path, LAYOUT)?,
         };
         declare(&mut file, schema)?;
-        file.write(|file| Ok(file.execute_batch(fixed::UNDONE_INDEXES)?))?;
+        make_indexes(&mut file)?;
         Ok(Self {
             path: path.to_owned(),
             identity: identity(&mut file)?,
@@ -166,6 +168,22 @@ impl ArchiveFile {
 
 fn identity(file: &mut File) -> Result<ArchiveIdentity, SqliteError> {
     file.read(|file| Ok(file.query_row(fixed::IDENTITY, [], |row| row.get(0).map(ArchiveIdentity))?))
+}
+
+/// Makes the indexes that are missing in a file of an earlier build.
+fn make_indexes(file: &mut File) -> Result<(), SqliteError> {
+    let known = file.read(|file| -> Result<usize, Rollback<SqliteError>> {
+        let count = "SELECT count(*) FROM sqlite_schema WHERE type = 'index' \
+                     AND name IN ('ledger_undone', 'audit_undone', 'audit_bans')";
+        Ok(file.query_row(count, [], |row| row.get(0))?)
+    })?;
+    if known == 3 {
+        return Ok(());
+    }
+    file.write(|file| {
+        file.execute_batch(fixed::INDEXES)?;
+        Ok::<_, Rollback<SqliteError>>(())
+    })
 }
 
 /// Adds what the game declares.
@@ -283,6 +301,23 @@ impl Archive for SqliteArchive {
             archive.write(|file| commit::delete_account(file, (&schema, &statements), (account, generation), &audit))
         })
         .await
+    }
+
+    async fn ban(&self, account: Account) -> Result<Option<Ban>, ArchiveError> {
+        self.on_file(move |archive| archive.read(|file| bans::read(file, account)))
+            .await
+    }
+
+    async fn put_ban(&self, ban: &Ban, wall: WallMs) -> Result<Option<Ban>, ArchiveError> {
+        ban.check().map_err(|error| ArchiveError::Refused(error.to_string()))?;
+        let ban = ban.clone();
+        self.on_file(move |archive| archive.write(|file| bans::put(file, &ban, wall)))
+            .await
+    }
+
+    async fn bans(&self, after: Option<Account>, rows: u32) -> Result<Vec<Ban>, ArchiveError> {
+        self.on_file(move |archive| archive.read(|file| bans::page(file, after, rows)))
+            .await
     }
 
     async fn zones(&self, after: Option<&ZoneName>, rows: u32) -> Result<Vec<ArchivedZone>, ArchiveError> {

@@ -117,6 +117,19 @@ fn open_or_create(path: &Path) -> Result<File, SqliteError> {
     Ok(file)
 }
 
+/// The files of earlier builds lack these tables: of each account the newest revision of its ban, with the number of
+/// the news of it; and one row with the marker and the number of the newest news.
+const BAN_TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS ban (
+        account INTEGER PRIMARY KEY, news INTEGER NOT NULL, text TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS ban_news ON ban (news);
+    CREATE TABLE IF NOT EXISTS ban_book (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1), marker TEXT NOT NULL DEFAULT '', last INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    INSERT OR IGNORE INTO ban_book (only_row) VALUES (1);
+";
+
 /// The files of earlier builds lack these columns: a table, the column, and its definition. Those builds go on reading
 /// and writing the file with them.
 const COLUMNS: [(&str, &str, &str); 6] = [
@@ -143,7 +156,11 @@ fn add_columns(file: &mut File) -> Result<(), SqliteError> {
         let mut known = file.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = 'home_expiry'")?;
         Ok::<_, Rollback<SqliteError>>(known.exists([])?)
     };
-    if file.read(missing)?.is_empty() && file.read(has_index)? {
+    let has_bans = |file: &Transaction<'_>| {
+        let mut known = file.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'ban_book'")?;
+        Ok::<_, Rollback<SqliteError>>(known.exists([])?)
+    };
+    if file.read(missing)?.is_empty() && file.read(has_index)? && file.read(has_bans)? {
         return Ok(());
     }
     file.write(|file| {
@@ -152,6 +169,7 @@ fn add_columns(file: &mut File) -> Result<(), SqliteError> {
             file.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {name} {definition}"))?;
         }
         file.execute_batch("CREATE INDEX IF NOT EXISTS home_expiry ON home (expires_ms) WHERE expires_ms IS NOT NULL")?;
+        file.execute_batch(BAN_TABLES)?;
         Ok(())
     })
 }

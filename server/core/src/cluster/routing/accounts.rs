@@ -10,7 +10,7 @@
 //! knows, and the connection may be far from any zone. So the bearer of an old secret displaces no connection but its
 //! own, and never a ticket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use everhold_protocol::limits::SECRET_BYTES;
 use everhold_protocol::{Account, RefusalCode};
@@ -71,6 +71,12 @@ impl Accounts {
         self.accounts.insert(conn, account);
         let unattached = self.unattached.entry(account).or_default();
         unattached.push(Unattached { conn, secret });
+    }
+
+    /// Returns the connections of these accounts, attached ones too.
+    pub(super) fn conns_of(&self, accounts: &BTreeSet<Account>) -> Vec<(AttachToken, Account)> {
+        let all = self.accounts.iter().map(|(conn, account)| (*conn, *account));
+        all.filter(|(_, account)| accounts.contains(account)).collect()
     }
 
     /// Forgets a connection that is gone.

@@ -45,6 +45,15 @@ pub enum RoutingCommand {
         /// The zone.
         zone: ZoneName,
     },
+    /// Tells a zone that an account's session is ended from outside. It may be told again.
+    Dismiss {
+        /// The account.
+        account: Account,
+        /// The zone that has a connection of it.
+        zone: ZoneName,
+        /// The reason, which the client is told.
+        code: RefusalCode,
+    },
     /// Sends a message; the connection waits on.
     Reply {
         /// The connection.

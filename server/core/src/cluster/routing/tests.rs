@@ -14,6 +14,7 @@ use crate::load::{Caller, Residents, Rung};
 use crate::ownership::{Grant, KeyFingerprints, Nonce};
 use crate::zone::Residence;
 
+mod banned;
 mod ends;
 mod homes;
 mod queue;
@@ -310,6 +311,7 @@ fn line(command: &RoutingCommand) -> String {
             other => panic!("routing does not say {other:?}"),
         },
         RoutingCommand::Refuse { conn, refusal } => format!("{} refused {:?}", conn.0, refusal.code),
+        RoutingCommand::Dismiss { account, zone, code } => format!("dismiss {} {zone} {code:?}", account.0),
         RoutingCommand::ForgetZone(zone) => format!("forget {zone}"),
         RoutingCommand::Meter { zone, meter } => format!("meter {zone} {meter:?}"),
         RoutingCommand::NamePeers(peers) => format!("peers {peers:?}"),

@@ -56,6 +56,10 @@ fn one_of_each() -> Vec<Input> {
         Input::Detach { session, token },
         Input::Logout { session, token },
         Input::Quarantine { session, seq: 12 },
+        Input::Dismiss {
+            account: Account(u64::MAX),
+            code: RefusalCode::Banned,
+        },
     ]
 }
 

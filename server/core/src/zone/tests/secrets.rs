@@ -162,6 +162,26 @@ fn log_out_ends_all_secrets_and_a_ticket_brings_the_character_back() {
 }
 
 #[test]
+fn dismissed_session_is_told_why_once_and_none_of_its_secrets_is_good() {
+    let mut zone = crowd(&[], 2);
+    let id = session(&zone, 1);
+    assert!(attaches(&mut zone, id, 1, 2));
+    let (account, code) = (Account(1), RefusalCode::Banned);
+    let outputs = zone.step(&[Input::Dismiss { account, code }]);
+    assert_eq!(outputs.replies, vec![(AttachToken(1_002), Reply::Dismissed(id, code))]);
+    let repeated = zone.step(&[Input::Dismiss { account, code }]);
+    assert!(repeated.replies.is_empty(), "nobody speaks for it");
+    assert!(!attaches(&mut zone, id, 1, 9) && !attaches(&mut zone, id, 2, 9));
+    assert_eq!(attached(&zone.step(&[join_with(1, 50, 60)])), vec![(60, id)]);
+    let stranger = Account(99);
+    let unknown = zone.step(&[Input::Dismiss {
+        account: stranger,
+        code,
+    }]);
+    assert!(unknown.replies.is_empty());
+}
+
+#[test]
 fn logged_out_character_stays_in_sight_as_long_as_one_whose_connection_is_lost() {
     let mut zone = crowd(&[], 2);
     let (quitter, lost) = (session(&zone, 1), session(&zone, 2));
