@@ -28,7 +28,7 @@ pub use self::handle::RouterHandle;
 
 /// Drives a shard's [`Routing`].
 pub struct Router {
-    /// What connections pass before routing hears of them.
+    /// The entrance, which connections pass before routing hears of them.
     entrance: Entrance,
     routing: Routing,
     local: Local,

@@ -66,7 +66,7 @@ struct OfAccount {
     store: StoreArguments,
 }
 
-/// What is written of an act beside it.
+/// The operator of an act, and the reason.
 #[derive(Args)]
 struct Act {
     /// The name of the operator, for the audit row.
@@ -77,7 +77,7 @@ struct Act {
     reason: String,
 }
 
-/// Where an account is kept.
+/// The places in which an account is kept.
 struct Kept {
     homes: Arc<dyn HomeStore>,
     bans: Arc<dyn BanStore>,

@@ -99,7 +99,8 @@ impl ZoneHandle {
         self.orders.send(HostOrder::LogOut(token)).is_ok()
     }
 
-    /// Ends an account's session from outside. Told again and again by whoever wants it: a full inbox takes none.
+    /// Ends an account's session from outside. A full inbox takes no order: it is given again until the session is
+    /// over.
     pub fn dismiss(&self, account: Account, code: RefusalCode) {
         let input = Input::Dismiss { account, code };
         let _full_or_ended = self.entries.try_send(InboxEntry::Input(input));

@@ -1,4 +1,4 @@
-//! What operators do to accounts, and tickets that are good once, wherever they are shown.
+//! Accounts: operators ban them, and a ticket is good once, wherever it is shown.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -109,7 +109,7 @@ async fn ban_holds_though_the_owner_dies_before_it_hears_of_it_and_redis_forgets
     let mut back = Visitor::knock(&world.keys, addr, credential).await;
     assert_eq!(back.hear_refusal().await, RefusalCode::Banned);
 
-    world.redis().command(&["FLUSHALL"]);
+    assert_eq!(world.redis().command(&["FLUSHALL"]).trim(), "OK");
     assert_eq!(
         answer_to_login(&world, 7).await,
         Err(RefusalCode::Banned),

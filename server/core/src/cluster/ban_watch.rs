@@ -1,5 +1,5 @@
-//! The watch for bans of players who are here already, and for a store that has forgotten bans. It asks neither store
-//! nor archive.
+//! The watch of a shard: it hears of bans of players that are connected already, and of a store that has forgotten
+//! bans. It asks neither store nor archive.
 //!
 //! ```text
 //!   BanNews ─► accounts: Read each ─► banned for BAN_WATCH_S: routing ends their connections
@@ -19,7 +19,7 @@ use everhold_protocol::Account;
 use crate::durability::bans::{Ban, BanNews, WHOLE};
 use crate::limits::{BAN_FILL_S_MAX, BAN_WATCH_S};
 
-/// What is to be done after a look for news.
+/// The work that is due after a look for news.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WatchStep {
     /// Accounts whose bans are to be read, each for [`BanWatch::handle_ban`].

@@ -73,7 +73,7 @@ pub enum BanAnswer {
     Archived(Option<Ban>),
     /// None, for this reason: it is to be asked again.
     Unknown(String),
-    /// What is there cannot be read, for this reason.
+    /// The ban that is there cannot be read, for this reason.
     Unreadable(String),
 }
 
@@ -248,7 +248,7 @@ mod tests {
         BanAnswer::Unknown("a time-out".to_owned())
     }
 
-    /// What becomes of a connection after these answers, in one word each.
+    /// The commands for a connection that has these answers, in a word or two each.
     fn words(has_archive: bool, answers: Vec<BanAnswer>) -> Vec<String> {
         let mut entrance = Entrance::new(has_archive);
         entrance.handle_login(CONN, login());

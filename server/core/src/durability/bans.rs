@@ -1,5 +1,5 @@
-//! Bans of accounts: what is kept of one, and the traits of those who keep it. Whether a ban holds is asked at a log-in
-//! and at a resume, with the wall clock of whoever asks: no zone reads one.
+//! Bans of accounts: what is kept of one, and the trait of a store that keeps it. Whether a ban holds is asked at a
+//! log-in and at a resume, by the wall clock of the shard that is asked: no zone reads one.
 //!
 //! ```text
 //!   everhold account ban ─► archive: an audit row ─► store: the account's ban, and news of it
@@ -127,10 +127,10 @@ pub struct StoredBan {
     pub is_whole: bool,
 }
 
-/// What is new of bans.
+/// News of bans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BanNews {
-    /// The store's marker: empty, [`WHOLE`], or the text of whoever fills it.
+    /// The store's marker: empty, [`WHOLE`], or the token of the shard that fills it.
     pub marker: String,
     /// The number of the newest news, to be asked from the next time.
     pub last: u64,

@@ -62,8 +62,9 @@ pub enum Input {
         /// The attach that ends.
         token: AttachToken,
     },
-    /// The account's session is ended from outside: whoever speaks for it is told this code, no secret of it is good any
-    /// more, and its character goes to rest as after a lost connection. Ignored if the account has no character here.
+    /// The account's session is ended from outside: the connection that speaks for it is told this code, no secret of
+    /// it is good any more, and its character goes to rest as after a lost connection. Ignored if the account has no
+    /// character here.
     Dismiss {
         /// Its account.
         account: Account,

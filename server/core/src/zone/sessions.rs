@@ -201,8 +201,8 @@ pub(crate) fn log_out(world: &mut World, game: &dyn GameZone, session: SessionId
     answer(world, token, Answer::Now(Reply::LoggedOut(session)));
 }
 
-/// The account's session is ended from outside: none of its secrets is good any more, and whoever speaks for it is told
-/// why. The character stays for as long as after a lost connection, and one that rests rests on.
+/// The account's session is ended from outside: none of its secrets is good any more, and the connection that speaks
+/// for it is told why. The character stays for as long as after a lost connection, and one that rests rests on.
 pub(crate) fn dismiss(world: &mut World, game: &dyn GameZone, account: Account, code: RefusalCode) {
     let tick = world.resource::<Clock>().tick;
     let entity_index = world.resource::<EntityIndex>();

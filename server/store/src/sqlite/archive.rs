@@ -172,7 +172,7 @@ fn identity(file: &mut File) -> Result<ArchiveIdentity, SqliteError> {
 
 /// Makes the indexes that are missing in a file of an earlier build.
 fn make_indexes(file: &mut File) -> Result<(), SqliteError> {
-    let known = file.read(|file| -> Result<usize, Rollback<SqliteError>> {
+    let known = file.read(|file| -> Result<i64, Rollback<SqliteError>> {
         let count = "SELECT count(*) FROM sqlite_schema WHERE type = 'index' \
                      AND name IN ('ledger_undone', 'audit_undone', 'audit_bans')";
         Ok(file.query_row(count, [], |row| row.get(0))?)

@@ -125,7 +125,8 @@ const BAN_TABLES: &str = "
     ) STRICT;
     CREATE INDEX IF NOT EXISTS ban_news ON ban (news);
     CREATE TABLE IF NOT EXISTS ban_book (
-        only_row INTEGER PRIMARY KEY CHECK (only_row = 1), marker TEXT NOT NULL DEFAULT '', last INTEGER NOT NULL DEFAULT 0
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1), marker TEXT NOT NULL DEFAULT '',
+        last INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     INSERT OR IGNORE INTO ban_book (only_row) VALUES (1);
 ";

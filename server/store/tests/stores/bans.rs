@@ -40,7 +40,7 @@ async fn bans_and_their_marker_are_lost_together() {
         1,
         "one key has them all"
     );
-    redis.command(&["FLUSHALL"]);
+    assert_eq!(redis.command(&["FLUSHALL"]).trim(), "OK");
     let stored = store.ban(Account(7)).await.unwrap();
     assert!(stored.ban.is_none() && !stored.is_whole);
 }

@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension, Transaction};
 
 use super::{ArchiveStep, numbered};
 use crate::archive::{ban_after, ban_of_row, ban_that_stands, fixed};
+use crate::sqlite::file::Rollback;
 
 pub(super) fn read(file: &Transaction<'_>, account: Account) -> ArchiveStep<Option<Ban>> {
     let mut statement = file.prepare_cached(&numbered(fixed::BAN))?;
