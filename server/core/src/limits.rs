@@ -62,6 +62,8 @@ pub const PAGE_RECORDS_MAX: u32 = 1_024;
 pub const HISTORY_FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Evidence of one zone, bytes: a base of 10,000 players and the journal of a minute. A larger history is not kept.
 pub const EVIDENCE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// A frame of a backup, bytes: the longest world file, or a character at rest with all that it has, with room for more.
+pub const BACKUP_FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Columns of characters that a game declares: rows that people read, and a statement binds at most 32,767 values.
 pub const ARCHIVE_COLUMNS_MAX: usize = 64;
 /// Kinds of belongings, and of value, that a game declares: each is a row of a table, and a kind of items is one.
@@ -87,6 +89,8 @@ pub const ARCHIVE_BELONGINGS_MAX: usize = 4_096;
 /// Rows of a page of the archive's reading: at the largest payload 16 MB. One that is not read in time is asked for in
 /// halves.
 pub const ARCHIVE_PAGE_ROWS_MAX: u32 = 64;
+/// Rows of a page of a ledger's reading, of about a hundred bytes each: a fraction of a second of a database's time.
+pub const LEDGER_PAGE_ROWS_MAX: u32 = 4_096;
 /// Moves of value that wait for the archive, rows: 20 minutes of 50 a second, about 6 MB. Beyond it they are added up.
 pub const LEDGER_ROWS_MAX: usize = 65_536;
 /// Moves of value of earlier owners that wait until it is known which of them the archive has, rows: four outages in

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use everhold_core::durability::archive::{
     AccountAnswer, ArchiveCommit, ArchiveError, ArchivedAccount, ArchivedZone, AuditRow, Belonging, CharacterRow,
-    CommitAnswer, CommitMark, CommitReport, DeletionAnswer, WallMs, check_reader,
+    CommitAnswer, CommitMark, CommitReport, DeletionAnswer, LedgerKey, LedgerRow, WallMs, check_reader,
 };
-use everhold_core::limits::{ARCHIVE_PAGE_ROWS_MAX, ARCHIVE_PART_BYTES_MAX};
+use everhold_core::limits::{ARCHIVE_PAGE_ROWS_MAX, ARCHIVE_PART_BYTES_MAX, LEDGER_PAGE_ROWS_MAX};
 use everhold_core::ownership::{Grant, Tenure};
 use everhold_core::zone::archive_schema::ArchiveSchema;
 use everhold_protocol::{Account, ZoneName};
@@ -146,6 +146,14 @@ impl MemoryArchive {
         let zones = zones.filter(|(zone, _)| after.is_none_or(|after| *zone > after));
         let zones = zones.map(|(zone, shelf)| shelf.outline(zone));
         zones.take(rows.min(ARCHIVE_PAGE_ROWS_MAX) as usize).collect()
+    }
+
+    /// Reads a page of a zone's ledger.
+    #[must_use]
+    pub fn ledger_page(&self, zone: &ZoneName, after: Option<LedgerKey>, rows: u32) -> Vec<LedgerRow> {
+        let shelf = self.data.zones.get(zone);
+        let rows = rows.min(LEDGER_PAGE_ROWS_MAX) as usize;
+        shelf.map_or_else(Vec::new, |shelf| shelf.ledger_page(after, rows))
     }
 
     /// Returns the shelf that is to be written to, with its fence raised to the grant.

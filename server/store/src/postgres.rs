@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use everhold_core::durability::archive::{
     AccountAnswer, Archive, ArchiveCommit, ArchiveError, ArchiveIdentity, ArchivedAccount, ArchivedZone, AuditRow,
-    Belonging, CharacterRow, CommitAnswer, CommitMark, DeletionAnswer, WallMs,
+    Belonging, CharacterRow, CommitAnswer, CommitMark, DeletionAnswer, LedgerKey, LedgerRow, WallMs,
 };
 use everhold_core::durability::bans::Ban;
 use everhold_core::limits::ARCHIVE_PART_BYTES_MAX;
@@ -256,6 +256,20 @@ impl Archive for PostgresArchive {
         self.link
             .ask(READ_MAX, move |client| {
                 Box::pin(async move { read::belongings(client, &declared, account).await })
+            })
+            .await
+    }
+
+    async fn ledger(
+        &self,
+        zone: &ZoneName,
+        after: Option<LedgerKey>,
+        rows: u32,
+    ) -> Result<Vec<LedgerRow>, ArchiveError> {
+        let (zone, declared, identity) = (zone.clone(), Arc::clone(&self.declared), self.link.identity());
+        self.link
+            .ask(READ_MAX, move |client| {
+                Box::pin(async move { read::ledger(client, &declared, (zone, after, rows), identity).await })
             })
             .await
     }

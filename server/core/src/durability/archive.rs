@@ -14,7 +14,7 @@ use everhold_protocol::{Account, Epoch, ZoneName};
 pub use commit::{ArchiveBlob, ArchiveCommit, ArchivedBlob, ArchivedZone, CommitAnswer, CommitMark, CommitReport};
 pub use row::{
     ArchivedAccount, ArchivedCharacter, ArchivedPayload, AuditRow, Belonging, CharacterPlace, CharacterRow,
-    ColumnValue, LedgerRow, WallMs,
+    ColumnValue, LedgerKey, LedgerRow, WallMs,
 };
 
 use super::bans::Ban;
@@ -229,4 +229,14 @@ pub trait Archive: Send + Sync {
     /// Reads an account's belongings, in order of number. Those of a kind that this build does not declare are not
     /// among them.
     async fn belongings(&self, account: Account) -> Result<Vec<Belonging>, ArchiveError>;
+
+    /// Reads a page of a zone's ledger, in order of tick, epoch, and place, after the row with this key. Rows that were
+    /// taken back are not among them, and none of a kind of value that this build does not declare. A page that is
+    /// empty is the end. At most [`LEDGER_PAGE_ROWS_MAX`](crate::limits::LEDGER_PAGE_ROWS_MAX) rows are given.
+    async fn ledger(
+        &self,
+        zone: &ZoneName,
+        after: Option<LedgerKey>,
+        rows: u32,
+    ) -> Result<Vec<LedgerRow>, ArchiveError>;
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use everhold_core::durability::archive::{
-    ArchiveBlob, ArchiveCommit, ArchiveError, ArchivedBlob, ArchivedZone, AuditRow, CommitMark, LedgerRow, checksum,
+    ArchiveBlob, ArchiveCommit, ArchiveError, ArchivedBlob, ArchivedZone, AuditRow, CommitMark, LedgerKey, LedgerRow,
+    checksum,
 };
 use everhold_core::durability::store::Position;
 use everhold_core::ownership::{DataStamp, Grant, Nonce};
@@ -150,6 +151,19 @@ impl ZoneShelf {
         stand_again(&mut self.ledger, commit.kept);
         stand_again(&mut self.audit, commit.kept);
         undone
+    }
+
+    /// Returns rows of the ledger that were not taken back, in order of tick, epoch, and place, after a key.
+    pub(super) fn ledger_page(&self, after: Option<LedgerKey>, rows: usize) -> Vec<LedgerRow> {
+        let order = |(stamp, seq): LedgerKey| (stamp.tick, stamp.epoch, seq);
+        let kept = self.ledger.values().filter(|row| row.undone_by.is_none());
+        let mut page: Vec<LedgerRow> = kept
+            .filter(|row| after.is_none_or(|after| order(row.row.key()) > order(after)))
+            .map(|row| row.row.clone())
+            .collect();
+        page.sort_unstable_by_key(|row| order(row.key()));
+        page.truncate(rows);
+        page
     }
 
     /// Writes the rows of a commit, and makes it the last one.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use everhold_core::durability::archive::{
     AccountAnswer, Archive, ArchiveCommit, ArchiveError, ArchiveIdentity, ArchivedAccount, ArchivedZone, AuditRow,
-    Belonging, CharacterRow, CommitAnswer, CommitMark, DeletionAnswer, WallMs,
+    Belonging, CharacterRow, CommitAnswer, CommitMark, DeletionAnswer, LedgerKey, LedgerRow, WallMs,
 };
 use everhold_core::durability::bans::Ban;
 use everhold_core::ownership::{Grant, Tenure};
@@ -130,5 +130,14 @@ impl Archive for SharedArchive {
 
     async fn belongings(&self, account: Account) -> Result<Vec<Belonging>, ArchiveError> {
         Ok(self.lock().belongings(account))
+    }
+
+    async fn ledger(
+        &self,
+        zone: &ZoneName,
+        after: Option<LedgerKey>,
+        rows: u32,
+    ) -> Result<Vec<LedgerRow>, ArchiveError> {
+        Ok(self.lock().ledger_page(zone, after, rows))
     }
 }

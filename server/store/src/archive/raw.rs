@@ -4,11 +4,12 @@
 use bytes::Bytes;
 use everhold_core::durability::archive::{
     ArchiveBlob, ArchiveError, ArchivedAccount, ArchivedBlob, ArchivedCharacter, ArchivedPayload, ArchivedZone,
-    CharacterPlace, ColumnValue, CommitMark, WallMs, checksum,
+    CharacterPlace, ColumnValue, CommitMark, LedgerKey, LedgerRow, WallMs, checksum,
 };
 use everhold_core::durability::store::{Position, RecordHash};
 use everhold_core::ownership::{DataStamp, Nonce};
-use everhold_protocol::{Account, Epoch, Tick, ZoneName};
+use everhold_core::zone::archive_schema::ArchiveSchema;
+use everhold_protocol::{Account, EntityId, Epoch, Tick, ZoneName};
 
 /// Makes the error of a row that cannot be.
 pub(crate) fn corrupt<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> ArchiveError {
@@ -153,4 +154,53 @@ impl RawCharacter {
             wall: WallMs(self.wall_ms),
         })))
     }
+}
+
+/// A row of `ledger`.
+pub(crate) struct RawLedgerRow {
+    /// Tick, epoch, and place.
+    pub(crate) key: (i64, i64, i64),
+    pub(crate) wall_ms: i64,
+    pub(crate) command: (Option<i64>, Option<i64>),
+    pub(crate) value: String,
+    pub(crate) thing: Option<i64>,
+    pub(crate) amount: i64,
+    /// Giver and taker.
+    pub(crate) parties: (Option<i64>, Option<i64>),
+}
+
+impl RawLedgerRow {
+    /// Returns what it stands for. `None`: its kind of value is not declared.
+    pub(crate) fn checked(self, schema: &ArchiveSchema) -> Result<Option<LedgerRow>, ArchiveError> {
+        let Some(value) = schema.values().iter().position(|kind| kind.name == self.value) else {
+            return Ok(None);
+        };
+        let (tick, of, seq) = self.key;
+        let account = |number: Option<i64>| number.map(|number| Account(number.cast_unsigned()));
+        let command = match self.command {
+            (Some(session), Some(command)) => Some((EntityId(session.cast_unsigned()), command.cast_unsigned())),
+            _ => None,
+        };
+        Ok(Some(LedgerRow {
+            stamp: DataStamp {
+                epoch: epoch(of)?,
+                tick: Tick(tick.cast_unsigned()),
+            },
+            seq: u32::try_from(seq).map_err(corrupt("the place of a ledger row"))?,
+            wall: WallMs(self.wall_ms),
+            command,
+            value: u32::try_from(value).map_err(corrupt("a kind of value"))?,
+            thing: self.thing.map(i64::cast_unsigned),
+            amount: self.amount,
+            from: account(self.parties.0),
+            to: account(self.parties.1),
+        }))
+    }
+}
+
+/// Returns a key as the tables have it, from which a page of the ledger begins.
+pub(crate) fn ledger_from(after: Option<LedgerKey>) -> (i64, i64, i64) {
+    after.map_or((i64::MIN, 0, 0), |(stamp, seq)| {
+        (stamp.tick.0.cast_signed(), stamp.epoch.0.into(), seq.into())
+    })
 }

@@ -120,6 +120,13 @@ pub(crate) mod fixed {
     /// Reads an account's belongings.
     pub(crate) const BELONGINGS: &str = "SELECT id, kind, count FROM belongings WHERE account = $1 ORDER BY id";
 
+    /// Reads a zone's ledger after a key, without what was taken back.
+    pub(crate) const LEDGER: &str = "SELECT tick, epoch, seq, wall_ms, session, command, value, thing, amount, giver, \
+         taker FROM ledger WHERE zone = $1 AND (tick, epoch, seq) > ($2, $3, $4) AND undone_by IS NULL";
+
+    /// The order of a ledger.
+    pub(crate) const LEDGER_ORDER: &str = "ORDER BY tick, epoch, seq";
+
     /// Writes an audit row outside a zone.
     pub(crate) const AUDIT: &str = "INSERT INTO audit (wall_ms, event, account, detail) VALUES ($1, $2, $3, $4)";
 

@@ -41,6 +41,7 @@ pub async fn archive_conformance(database: &impl ArchiveDatabase) {
     commit_after_another_parent_changes_nothing(&a, &b, database).await;
     commit_that_was_given_up_and_came_first_is_told_by_its_mark(&a, &b).await;
     ledger_row_of_one_key_stands_once(&a, database).await;
+    ledger_is_read_page_by_page_without_what_was_undone(&a, &b).await;
     ticks_that_an_epoch_does_not_go_on_from_are_undone(&a, database).await;
     ticks_of_a_history_that_came_back_stand_again(&a, database).await;
     commit_without_sense_is_refused_and_leaves_the_chain(&a).await;
@@ -203,6 +204,35 @@ async fn ledger_row_of_one_key_stands_once(archive: &impl Archive, database: &im
     };
     assert_eq!(database.ledger(&held.zone), [row(5), row(6)]);
     assert_eq!(database.audit(Some(&held.zone)).len(), 1);
+}
+
+async fn ledger_is_read_page_by_page_without_what_was_undone(a: &impl Archive, b: &impl Archive) {
+    let zone = zone("arc-pages");
+    assert_eq!(
+        a.ledger(&zone, None, 9).await.expect("answered"),
+        [],
+        "an unknown zone has none"
+    );
+    let mut first = after(None, mark(1, 9, 1));
+    let rows = [ledger(1, 5, 0), ledger(1, 5, 1), ledger(1, 9, 0)];
+    first.ledger = rows.to_vec();
+    done(a, &tenure(&zone, 1, 1), &first).await;
+    assert_eq!(b.ledger(&zone, None, 2).await.expect("answered"), rows[..2]);
+    let after_two = b.ledger(&zone, Some(rows[1].key()), 2).await;
+    assert_eq!(after_two.expect("answered"), rows[2..]);
+    let end = b.ledger(&zone, Some(rows[2].key()), 2).await;
+    assert_eq!(end.expect("answered"), []);
+    // The next epoch goes on from tick 5: the row of tick 9 was taken back, and another one is in its place.
+    let kept = mark(1, 5, 0).position;
+    let mut second = after(Some(first.mark), mark(2, 9, 1));
+    (second.kept, second.ledger) = (kept, vec![ledger(2, 9, 0)]);
+    let answer = b.commit(&tenure(&zone, 2, 2), &second).await.expect("answered");
+    assert!(
+        matches!(answer, CommitAnswer::Done(CommitReport { undone: 1, .. })),
+        "{answer:?}"
+    );
+    let whole = a.ledger(&zone, None, 9).await.expect("answered");
+    assert_eq!(whole, [ledger(1, 5, 0), ledger(1, 5, 1), ledger(2, 9, 0)]);
 }
 
 async fn ticks_that_an_epoch_does_not_go_on_from_are_undone(archive: &impl Archive, database: &impl ArchiveDatabase) {

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use deadpool_postgres::{Client, GenericClient, Transaction};
 use everhold_core::durability::archive::{
-    ArchiveError, ArchiveIdentity, ArchivedAccount, ArchivedZone, Belonging, ColumnValue, CommitMark, check_reader,
+    ArchiveError, ArchiveIdentity, ArchivedAccount, ArchivedZone, Belonging, ColumnValue, CommitMark, LedgerKey,
+    LedgerRow, check_reader,
 };
-use everhold_core::limits::ARCHIVE_PAGE_ROWS_MAX;
+use everhold_core::limits::{ARCHIVE_PAGE_ROWS_MAX, LEDGER_PAGE_ROWS_MAX};
 use everhold_core::ownership::{Grant, Nonce};
 use everhold_core::zone::archive_schema::{ArchiveSchema, ColumnKind};
 use everhold_protocol::{Account, Epoch, ZoneName};
@@ -13,7 +14,7 @@ use tokio_postgres::Row;
 
 use super::DeclaredTerms;
 use super::failure::Step;
-use crate::archive::{RawCharacter, RawMark, RawPayload, RawZone, corrupt, fixed, verified};
+use crate::archive::{RawCharacter, RawLedgerRow, RawMark, RawPayload, RawZone, corrupt, fixed, ledger_from, verified};
 
 /// Columns of a character's row before those of the game.
 const OWN_COLUMNS: usize = 12;
@@ -243,4 +244,40 @@ pub(super) async fn belongings(client: &Client, terms: &DeclaredTerms, account: 
         }
     }
     Ok(found)
+}
+
+fn raw_ledger(row: &Row) -> Result<RawLedgerRow, tokio_postgres::Error> {
+    Ok(RawLedgerRow {
+        key: (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?),
+        wall_ms: row.try_get(3)?,
+        command: (row.try_get(4)?, row.try_get(5)?),
+        value: row.try_get(6)?,
+        thing: row.try_get(7)?,
+        amount: row.try_get(8)?,
+        parties: (row.try_get(9)?, row.try_get(10)?),
+    })
+}
+
+pub(super) async fn ledger(
+    client: &Client,
+    terms: &DeclaredTerms,
+    (zone, after, rows): (ZoneName, Option<LedgerKey>, u32),
+    identity: ArchiveIdentity,
+) -> Step<Vec<LedgerRow>> {
+    let sql = format!("{} AND value = ANY($5) {} LIMIT $6", fixed::LEDGER, fixed::LEDGER_ORDER);
+    let statement = client.prepare_cached(&sql).await?;
+    let (tick, epoch, seq) = ledger_from(after);
+    let declared: Vec<&str> = terms.schema.values().iter().map(|kind| &*kind.name).collect();
+    let most = i64::from(rows.min(LEDGER_PAGE_ROWS_MAX));
+    let found = client
+        .query(&statement, &[&zone.as_str(), &tick, &epoch, &seq, &declared, &most])
+        .await?;
+    if found.is_empty() {
+        confirm(client, identity).await?;
+    }
+    let mut ledger = Vec::with_capacity(found.len());
+    for row in &found {
+        ledger.extend(raw_ledger(row)?.checked(&terms.schema)?);
+    }
+    Ok(ledger)
 }

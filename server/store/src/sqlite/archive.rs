@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use everhold_core::durability::archive::{
     AccountAnswer, Archive, ArchiveCommit, ArchiveError, ArchiveIdentity, ArchivedAccount, ArchivedZone, AuditRow,
-    Belonging, CharacterRow, CommitAnswer, CommitMark, DeletionAnswer, WallMs,
+    Belonging, CharacterRow, CommitAnswer, CommitMark, DeletionAnswer, LedgerKey, LedgerRow, WallMs,
 };
 use everhold_core::durability::bans::Ban;
 use everhold_core::limits::ARCHIVE_PART_BYTES_MAX;
@@ -344,6 +344,20 @@ impl Archive for SqliteArchive {
         self.on_file(move |archive| {
             let schema = Arc::clone(&archive.schema);
             archive.read(|file| read::belongings(file, &schema, account))
+        })
+        .await
+    }
+
+    async fn ledger(
+        &self,
+        zone: &ZoneName,
+        after: Option<LedgerKey>,
+        rows: u32,
+    ) -> Result<Vec<LedgerRow>, ArchiveError> {
+        let zone = zone.clone();
+        self.on_file(move |archive| {
+            let schema = Arc::clone(&archive.schema);
+            archive.read(|file| read::ledger(file, &schema, &zone, after, rows))
         })
         .await
     }

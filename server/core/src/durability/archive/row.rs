@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use everhold_protocol::{Account, SessionId, ZoneName};
+use serde::{Deserialize, Serialize};
 
 use super::ArchiveError;
 use crate::limits::{
@@ -19,11 +20,11 @@ pub const AUDIT_JOINED: &str = "joined";
 pub const AUDIT_LEFT: &str = "left";
 
 /// A time on the wall, ms since 1970-01-01 UTC. It is for people: nothing is decided by it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WallMs(pub i64);
 
 /// The value of a declared column.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ColumnValue {
     /// Of [`ColumnKind::Integer`].
     Integer(i64),
@@ -77,7 +78,7 @@ impl CharacterPlace {
 }
 
 /// A thing, or a heap of one kind, that a character has.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Belonging {
     /// The thing's number, unique among the character's. One that is unique in the world can be followed in the ledger.
     pub id: u64,
@@ -276,6 +277,9 @@ impl ArchivedAccount {
     }
 }
 
+/// The key of a ledger row within its zone: the stamp of its tick, and its place among the rows of that.
+pub type LedgerKey = (DataStamp, u32);
+
 /// A change of value. Its key is its zone, the epoch of the tick, the tick, and `seq`: written twice it stands once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerRow {
@@ -300,6 +304,12 @@ pub struct LedgerRow {
 }
 
 impl LedgerRow {
+    /// Returns its key.
+    #[must_use]
+    pub const fn key(&self) -> LedgerKey {
+        (self.stamp, self.seq)
+    }
+
     pub(super) fn check(&self, schema: &ArchiveSchema) -> Result<(), ArchiveError> {
         if self.amount < 0 {
             return refuse(format!(

@@ -2,16 +2,18 @@
 
 use bytes::Bytes;
 use everhold_core::durability::archive::{
-    ArchiveError, ArchivedAccount, ArchivedZone, Belonging, ColumnValue, CommitMark, check_reader,
+    ArchiveError, ArchivedAccount, ArchivedZone, Belonging, ColumnValue, CommitMark, LedgerKey, LedgerRow, check_reader,
 };
-use everhold_core::limits::ARCHIVE_PAGE_ROWS_MAX;
+use everhold_core::limits::{ARCHIVE_PAGE_ROWS_MAX, LEDGER_PAGE_ROWS_MAX};
 use everhold_core::ownership::{Grant, Nonce};
 use everhold_core::zone::archive_schema::{ArchiveSchema, ColumnKind};
 use everhold_protocol::{Account, Epoch, ZoneName};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::{ArchiveStep, Rollback, numbered};
-use crate::archive::{RawCharacter, RawMark, RawPayload, RawZone, Statements, fixed, verified};
+use crate::archive::{
+    RawCharacter, RawLedgerRow, RawMark, RawPayload, RawZone, Statements, fixed, ledger_from, verified,
+};
 
 /// Columns of a character's row before those of the game.
 const OWN_COLUMNS: usize = 12;
@@ -195,6 +197,40 @@ pub(super) fn belongings(
                 count: row.get(2)?,
             });
         }
+    }
+    Ok(found)
+}
+
+fn raw_ledger(row: &Row<'_>) -> rusqlite::Result<RawLedgerRow> {
+    Ok(RawLedgerRow {
+        key: (row.get(0)?, row.get(1)?, row.get(2)?),
+        wall_ms: row.get(3)?,
+        command: (row.get(4)?, row.get(5)?),
+        value: row.get(6)?,
+        thing: row.get(7)?,
+        amount: row.get(8)?,
+        parties: (row.get(9)?, row.get(10)?),
+    })
+}
+
+pub(super) fn ledger(
+    file: &Transaction<'_>,
+    schema: &ArchiveSchema,
+    zone: &ZoneName,
+    after: Option<LedgerKey>,
+    rows: u32,
+) -> ArchiveStep<Vec<LedgerRow>> {
+    let sql = numbered(&format!("{} {}", fixed::LEDGER, fixed::LEDGER_ORDER));
+    let mut statement = file.prepare_cached(&sql)?;
+    let (tick, epoch, seq) = ledger_from(after);
+    let mut read = statement.query((zone.as_str(), tick, epoch, seq))?;
+    let most = rows.min(LEDGER_PAGE_ROWS_MAX) as usize;
+    let mut found = Vec::new();
+    while found.len() < most
+        && let Some(row) = read.next()?
+    {
+        let row = raw_ledger(row)?.checked(schema);
+        found.extend(row.map_err(Rollback::Refused)?);
     }
     Ok(found)
 }
