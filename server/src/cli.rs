@@ -2,6 +2,7 @@
 //! closes its end of a pipe ends no command.
 
 pub mod account;
+pub mod backup;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod export;
@@ -11,6 +12,7 @@ pub mod keys;
 #[cfg(feature = "demo")]
 pub mod janitor;
 pub mod replay;
+pub mod restore;
 pub mod rules;
 pub mod shard;
 #[cfg(feature = "sqlite")]
@@ -64,6 +66,10 @@ enum CliCommand {
     Sql(sql::SqlArguments),
     /// Look for damage in everything that store and archive have of a world.
     Verify(Box<verify::VerifyArguments>),
+    /// Copy a world into one file while its shards run.
+    Backup(Box<backup::BackupArguments>),
+    /// Begin a world from the file of a backup.
+    Restore(Box<restore::RestoreArguments>),
     /// Show what another world file would change in a world, and have it taken over.
     Rules(Box<rules::RulesArguments>),
     /// Remove a demo's directory when its processes are gone.
@@ -104,6 +110,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         #[cfg(feature = "sqlite")]
         CliCommand::Sql(arguments) => sql::run(&arguments).map(|()| ExitCode::SUCCESS),
         CliCommand::Verify(arguments) => verify::run(&arguments),
+        CliCommand::Backup(arguments) => backup::run(&arguments),
+        CliCommand::Restore(arguments) => restore::run(&arguments),
         CliCommand::Rules(arguments) => rules::run(&arguments),
         #[cfg(feature = "demo")]
         CliCommand::Janitor(arguments) => janitor::run(&arguments).map(|()| ExitCode::SUCCESS),
@@ -114,6 +122,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     });
     output::stderr().flush();
     code
+}
+
+/// Says a failure with its code, and returns the exit code for it. A usage error is returned as it is.
+fn coded_failure(error: anyhow::Error) -> anyhow::Result<ExitCode> {
+    if error.is::<UsageError>() {
+        return Err(error);
+    }
+    let error = history::CodedError::of(error);
+    output::stderr().write(format!("everhold: {error} [{}]\n", error.code).as_bytes());
+    Ok(ExitCode::FAILURE)
 }
 
 /// Writes a result to standard output. A reader that closed it wants no more, which is no error; a full disk is one.

@@ -272,7 +272,7 @@ impl RawConfig {
         })
     }
 
-    fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
+    pub(crate) fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
         let section = self.0.get(name).cloned();
         let section = section.unwrap_or_else(|| Value::Table(Table::new()));
         section

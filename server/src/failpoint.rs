@@ -20,6 +20,8 @@ pub enum Failpoint {
     HeadUnmoved,
     /// The head is moved; the zone's pipeline has not been told yet.
     HeadMoved,
+    /// A restore has written this zone whole, and others, or the end, are still to come.
+    ZoneRestored,
 }
 
 impl FromStr for Failpoint {
@@ -31,7 +33,8 @@ impl FromStr for Failpoint {
             "epoch-started" => Self::EpochStarted,
             "head-unmoved" => Self::HeadUnmoved,
             "head-moved" => Self::HeadMoved,
-            _ => return Err("it is replay, epoch-started, head-unmoved, or head-moved".to_owned()),
+            "zone-restored" => Self::ZoneRestored,
+            _ => return Err("it is replay, epoch-started, head-unmoved, head-moved, or zone-restored".to_owned()),
         })
     }
 }

@@ -25,6 +25,7 @@ pub mod keeping;
 pub mod salvage;
 pub mod recovery;
 pub mod blob_recovery;
+pub mod backup;
 pub mod adoption;
 pub mod blame;
 

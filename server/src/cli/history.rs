@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use everhold_core::durability::adoption::ANSWER_MAX;
 use everhold_core::durability::audit::{AuditError, ZoneHistory};
+use everhold_core::durability::backup::RestoreUnfinished;
 use everhold_core::durability::evidence::EvidenceMark;
 use everhold_core::durability::export::{Export, ExportCommand, ExportError, ExportSummary};
 use everhold_core::durability::history::{HistoryFrame, HistoryHeader, HistoryReader, HistoryWorld};
@@ -58,6 +59,12 @@ impl From<ExportError> for CodedError {
             ExportError::Store(_) => "store",
         };
         Self::new(code, error)
+    }
+}
+
+impl From<RestoreUnfinished> for CodedError {
+    fn from(error: RestoreUnfinished) -> Self {
+        Self::new("restore_unfinished", error)
     }
 }
 

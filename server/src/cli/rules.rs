@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
+use everhold_core::durability::backup::RestoreMarker;
 use everhold_core::durability::rules_store::{RulesStore, WorldFile};
 use everhold_core::game::RuleBook;
 use everhold_core::game::rules::changes::{RulesChange, changes};
@@ -114,8 +115,10 @@ impl RulesPlan {
             (ZoneAtRest { zone, state }, Outlook::New)
         }));
         zones.sort_by(|(a, _), (b, _)| a.zone.cmp(&b.zone));
+        let wanted = storage.rules.wanted().await?;
+        RestoreMarker::refuse(wanted).map_err(CodedError::from)?;
         Ok(Self {
-            wanted: storage.rules.wanted().await?,
+            wanted,
             rules: storage.rules,
             zones,
             file,

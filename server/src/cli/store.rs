@@ -3,8 +3,11 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+use everhold_core::ownership::lease::LeaseConfig;
+use serde::Deserialize;
 
 use super::UsageError;
 use crate::config::{ArchiveConfig, ConfigError, Places, RawConfig};
@@ -86,6 +89,21 @@ impl StoreArguments {
         resolved.map_err(|error| UsageError(error.to_string()))
     }
 
+    /// Resolves the ttl of leases that this process takes.
+    pub(super) fn lease_ttl(&self) -> Result<Duration, UsageError> {
+        let section: TtlSection = self
+            .layers()?
+            .section("lease")
+            .map_err(|error| UsageError(error.to_string()))?;
+        if (1_000..=LeaseConfig::TTL_MS_MAX).contains(&section.ttl_ms) {
+            return Ok(Duration::from_millis(section.ttl_ms));
+        }
+        Err(UsageError(format!(
+            "`lease.ttl_ms` must be 1,000 to 600,000 ms, not {}",
+            section.ttl_ms
+        )))
+    }
+
     /// Lays the flags over those.
     pub(super) fn set(&self, raw: &mut RawConfig) -> Result<(), ConfigError> {
         let path = |path: &PathBuf| path.to_string_lossy().into_owned();
@@ -108,6 +126,11 @@ impl StoreArguments {
         }
         Ok(())
     }
+}
+
+#[derive(Deserialize)]
+struct TtlSection {
+    ttl_ms: u64,
 }
 
 /// Refuses a URL from the command line that holds a password, or may.

@@ -2,6 +2,7 @@
 //! world is at rest. Who may change them is decided in `ownership::settlement`.
 
 use anyhow::Context;
+use everhold_core::durability::backup::RestoreMarker;
 use everhold_core::durability::rules_store::{RulesStore, WorldFile};
 use everhold_core::durability::store::{StoreError, ZoneStore};
 use everhold_core::game::RuleBook;
@@ -28,10 +29,11 @@ pub(super) async fn settle_rules(
     file: &WorldFile,
 ) -> anyhow::Result<()> {
     let ours = file.rules;
+    let wanted = rules.wanted().await.context("read which rules the world is to run")?;
+    RestoreMarker::refuse(wanted)?;
     keep_forgotten(rules, file)
         .await
         .context("keep the world file in the store")?;
-    let wanted = rules.wanted().await.context("read which rules the world is to run")?;
     // As at every other start. It asks for no zone, of which one may be away.
     if wanted == Some(ours.id) {
         return Ok(());
