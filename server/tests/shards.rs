@@ -62,6 +62,8 @@ mod damage;
 mod replay;
 #[path = "shards/rest.rs"]
 mod rest;
+#[path = "shards/backup.rs"]
+mod backup;
 #[path = "shards/evidence.rs"]
 mod evidence;
 #[path = "shards/apart.rs"]

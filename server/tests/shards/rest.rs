@@ -13,13 +13,13 @@ use crate::world::{PATIENCE, World, meadow};
 const DATABASE: &str = "world";
 
 /// Lines of a configuration in which away players rest at once, and the archive hears of it soon.
-fn quick(world: &World, archive: &str) -> String {
+pub(crate) fn quick(world: &World, archive: &str) -> String {
     let numbers = world.numbers("quick.toml", "linger_ms = 30_000", "linger_ms = 100");
     format!("{numbers}[archive]\ninterval_ms = 1000\n{archive}")
 }
 
 /// Waits until a shard says that its meadow has so many characters.
-fn until_characters(world: &mut World, shard: usize, count: u32) {
+pub(crate) fn until_characters(world: &mut World, shard: usize, count: u32) {
     let has = |cluster: &LocalCluster| {
         let mut runs = cluster.all[shard].runs.iter().rev();
         runs.find(|run| run.zone == meadow())
@@ -33,14 +33,14 @@ fn until_characters(world: &mut World, shard: usize, count: u32) {
 }
 
 /// A player that has just logged in.
-async fn log_in(world: &World, account: u64) -> Player {
+pub(crate) async fn log_in(world: &World, account: u64) -> Player {
     let mut player = world.player(account, &meadow(), OldConnections::Close);
     player.until_attached_above(Epoch::NONE).await;
     player
 }
 
 /// The possessions of a player, and the place of its character.
-fn possessions(player: &Player) -> (u64, usize, (i32, i32)) {
+pub(crate) fn possessions(player: &Player) -> (u64, usize, (i32, i32)) {
     let own = player.own();
     (own.gold, own.items.len(), (own.x, own.y))
 }
