@@ -14,7 +14,7 @@ use anyhow::Context;
 use clap::Args;
 use everhold_core::durability::adoption::ANSWER_MAX;
 use everhold_core::durability::archive::WallMs;
-use everhold_core::durability::backup::{BackupFrame, BackupHeader, BackupId, RestoreMarker};
+use everhold_core::durability::backup::{BackupFrame, BackupHeader, BackupId, BackupWorld};
 use everhold_core::ownership::Leases;
 use everhold_core::zone::Game;
 use everhold_protocol::{Account, Epoch, ZoneName};
@@ -22,8 +22,7 @@ use everhold_protocol::{Account, Epoch, ZoneName};
 use self::file::BackupDraft;
 pub(super) use self::file::{BackupFrames, print_index, walk};
 use self::rows::Progress;
-use self::source::{CopiedZone, Source};
-use super::UsageError;
+use self::source::{CopiedZone, Source, ZoneLease};
 use super::history::{CodedError, LocalWorld};
 use super::store::StoreArguments;
 use crate::deadline::answer;
@@ -70,18 +69,21 @@ async fn back_up(arguments: &BackupArguments) -> anyhow::Result<()> {
     let mut draft = BackupDraft::create(&arguments.file)?;
     let source = Source::open(&places, local, archive).await?;
     let wall = source::wall_now();
-    draft.write(&BackupFrame::Header(header(&source, wall).await?))?;
+    draft.write(&BackupFrame::Header(header(&source, wall)?))?;
+    let file = source.shelf.own_file().clone();
+    let worlds = BTreeSet::from([file.rules.id]);
+    draft.write(&BackupFrame::World(BackupWorld(file)))?;
     let zones = zones(&source).await?;
     let mut backup = Backup {
         draft,
         source,
         seen: Vec::new(),
-        worlds: BTreeSet::new(),
+        worlds,
         done: 0,
         all: zones.len(),
     };
-    for (zone, epoch) in &zones {
-        backup.copy_zone(zone, *epoch).await?;
+    for lease in &zones {
+        backup.copy_zone(lease).await?;
         backup.done += 1;
     }
     backup.settle(&zones).await?;
@@ -89,18 +91,16 @@ async fn back_up(arguments: &BackupArguments) -> anyhow::Result<()> {
     print_index(&arguments.file, &index)
 }
 
-async fn header(source: &Source, wall: WallMs) -> anyhow::Result<BackupHeader> {
+fn header(source: &Source, wall: WallMs) -> anyhow::Result<BackupHeader> {
     let mut id = BackupId::default();
     getrandom::fill(&mut id).map_err(|error| anyhow::anyhow!("no randomness from the operating system: {error}"))?;
-    let wanted = answer(ANSWER_MAX, source.storage.rules.wanted()).await?;
-    RestoreMarker::refuse(wanted).map_err(CodedError::from)?;
     let schema = source.shelf.own().archive_schema()?;
     let columns = schema.columns().iter();
     Ok(BackupHeader {
         id,
         build: env!("CARGO_PKG_VERSION").to_owned(),
         wall,
-        wanted,
+        wanted: source.wanted,
         has_archive: source.archive.is_some(),
         columns: columns
             .map(|column| (column.name.clone(), column.kind.name().to_owned()))
@@ -110,8 +110,8 @@ async fn header(source: &Source, wall: WallMs) -> anyhow::Result<BackupHeader> {
     })
 }
 
-/// Returns the zones that authority or archive know of, each with the highest epoch that the authority granted.
-async fn zones(source: &Source) -> anyhow::Result<Vec<(ZoneName, Epoch)>> {
+/// Returns the zones that authority or archive know of.
+async fn zones(source: &Source) -> anyhow::Result<Vec<ZoneLease>> {
     let Leases { views, unread, damaged } = answer(ANSWER_MAX, source.authority.leases())
         .await
         .context("read the leases")?;
@@ -119,11 +119,20 @@ async fn zones(source: &Source) -> anyhow::Result<Vec<(ZoneName, Epoch)>> {
         let why = format!("the lease of zone {zone} cannot be read: a part of the authority does not answer");
         return Err(CodedError::new("authority_away", why).into());
     }
-    let mut zones: Vec<(ZoneName, Epoch)> = views.into_iter().map(|view| (view.zone, view.epoch)).collect();
-    zones.extend(damaged.into_iter().map(|zone| (zone, Epoch::NONE)));
+    let lost = |zone: ZoneName| ZoneLease {
+        zone,
+        epoch: Epoch::NONE,
+        is_held: false,
+    };
+    let known = views.into_iter().map(|view| ZoneLease {
+        is_held: !view.released && view.epoch != Epoch::NONE,
+        zone: view.zone,
+        epoch: view.epoch,
+    });
+    let mut zones: Vec<ZoneLease> = known.chain(damaged.into_iter().map(lost)).collect();
     for archived in source.archived_zones().await? {
-        if !zones.iter().any(|(zone, _)| *zone == archived) {
-            zones.push((archived, Epoch::NONE));
+        if !zones.iter().any(|lease| lease.zone == archived) {
+            zones.push(lost(archived));
         }
     }
     zones.sort_unstable();
@@ -144,11 +153,12 @@ struct Backup {
 impl Backup {
     /// Copies a zone with its rows, as often as it takes until they fit together. One that was never begun is passed
     /// over.
-    async fn copy_zone(&mut self, zone: &ZoneName, granted: Epoch) -> anyhow::Result<()> {
+    async fn copy_zone(&mut self, lease: &ZoneLease) -> anyhow::Result<()> {
+        let zone = &lease.zone;
         self.seen.retain(|(_, _, of)| of != zone);
         let mut behind = BTreeSet::new();
         for _ in 0..COPIES_MAX {
-            let Some(copied) = self.source.copy(zone, granted).await? else {
+            let Some(copied) = self.source.copy(lease).await? else {
                 return super::print(format_args!("zone {zone}: never begun"));
             };
             self.write_world(&copied)?;
@@ -194,7 +204,7 @@ impl Backup {
 
     /// Adds what is in no zone, and copies zones again whose accounts are elsewhere by now, until every account is in
     /// one place.
-    async fn settle(&mut self, zones: &[(ZoneName, Epoch)]) -> anyhow::Result<()> {
+    async fn settle(&mut self, zones: &[ZoneLease]) -> anyhow::Result<()> {
         let deleted = rows::write_outside(&mut self.draft, &self.source, &self.seen).await?;
         let mut again = BTreeSet::new();
         for _ in 0..COPIES_MAX {
@@ -213,8 +223,8 @@ impl Backup {
             again = stale.iter().map(|(account, _)| *account).collect();
             let stale: BTreeSet<ZoneName> = stale.into_iter().map(|(_, zone)| zone).collect();
             tokio::time::sleep(COPY_AGAIN).await;
-            for (zone, epoch) in zones.iter().filter(|(zone, _)| stale.contains(zone)) {
-                self.copy_zone(zone, *epoch).await?;
+            for lease in zones.iter().filter(|lease| stale.contains(&lease.zone)) {
+                self.copy_zone(lease).await?;
             }
         }
         Err(unsettled(&again).into())
@@ -241,12 +251,4 @@ fn unsettled(accounts: &BTreeSet<Account>) -> CodedError {
             named.join(", ")
         ),
     )
-}
-
-/// Refuses a file that is there, before anything is read.
-fn refuse_existing(path: &std::path::Path) -> anyhow::Result<()> {
-    if path.symlink_metadata().is_ok() {
-        return Err(UsageError(format!("{} is there already: name another file", path.display())).into());
-    }
-    Ok(())
 }

@@ -32,8 +32,8 @@ fn config(world: &World) -> PathBuf {
     world.cluster.keys().with_file_name("other.toml")
 }
 
-/// Runs `everhold` on this world, or, with `state`, on another place. Returns its exit code and what it said.
-fn everhold(world: &World, words: &[&str], state: Option<&Path>) -> (Option<i32>, String) {
+/// The command `everhold` on this world, or, with `state`, on another place.
+fn command(world: &World, words: &[&str], state: Option<&Path>) -> Command {
     let place = world.cluster.world();
     let mut command = Command::new(&world.cluster.binary);
     command.args(words).arg("--config").arg(config(world));
@@ -41,9 +41,19 @@ fn everhold(world: &World, words: &[&str], state: Option<&Path>) -> (Option<i32>
     if let Some(url) = world.redis.as_ref().filter(|_| state.is_none()).map(RedisServer::url) {
         command.args(["--store", &url]);
     }
-    let output = command.stdin(Stdio::null()).output().expect("the binary runs");
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs it. Returns its exit code and what it said.
+fn run(mut command: Command) -> (Option<i32>, String) {
+    let output = command.output().expect("the binary runs");
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     (output.status.code(), text)
+}
+
+fn everhold(world: &World, words: &[&str], state: Option<&Path>) -> (Option<i32>, String) {
+    run(command(world, words, state))
 }
 
 fn succeeds(world: &World, words: &[&str]) -> String {
@@ -115,23 +125,23 @@ impl Traders {
 
 /// Logs in and out, for as long as a backup is made in another thread. Returns what that said.
 async fn back_up_among_restless(world: &World, path: &str) -> String {
-    let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let backup = scope.spawn(|| {
-            let said = succeeds(world, &["backup", path]);
-            is_over.store(true, Ordering::Relaxed);
-            said
-        });
-        let restless = async {
-            // At least once each, and some of them in the middle of it.
-            let mut accounts = RESTLESS.cycle();
-            while !is_over.load(Ordering::Relaxed) {
-                log_in(world, accounts.next().expect("it is endless")).await.logout();
-            }
-        };
-        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(restless));
-        backup.join().expect("a backup")
-    })
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (command, over) = (command(world, &["backup", path], None), Arc::clone(&is_over));
+    let backup = std::thread::spawn(move || {
+        let said = run(command);
+        over.store(true, Ordering::Relaxed);
+        said
+    });
+    // Some of them are in the middle of it when they are copied.
+    for account in RESTLESS.cycle() {
+        log_in(world, account).await.logout();
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    let (code, said) = backup.join().expect("a backup");
+    assert_eq!(code, Some(0), "{said}");
+    said
 }
 
 /// The highest epoch that any zone has had.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use everhold_core::durability::backup::{BackupError, BackupFrame, BackupIndex, BackupReader, BackupWriter};
 
+use super::super::UsageError;
 use super::super::history::{CodedError, file_error};
-use super::refuse_existing;
 
 /// Bytes that are read, or written, at once.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -121,6 +121,14 @@ impl Drop for BackupDraft {
             tracing::warn!(file = %self.part.display(), %error, "a part of a backup is left behind");
         }
     }
+}
+
+/// Refuses a file that is there.
+fn refuse_existing(path: &Path) -> anyhow::Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Err(UsageError(format!("{} is there already: name another file", path.display())).into());
+    }
+    Ok(())
 }
 
 fn unreadable(error: &BackupError) -> CodedError {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use everhold_core::durability::adoption::ANSWER_MAX;
 use everhold_core::durability::archive::{Archive, ArchivedZone, CharacterRow, WallMs};
 use everhold_core::durability::archivist::{CutFacts, character_row};
-use everhold_core::durability::backup::{BackupWorld, BackupZone, ZoneCopy};
+use everhold_core::durability::backup::{BackupWorld, BackupZone, RestoreMarker, ZoneCopy};
 use everhold_core::durability::blob_recovery::{BlobRecovery, BlobStep};
 use everhold_core::durability::pending_moves::PendingMoves;
 use everhold_core::durability::recovery::{PageRequest, Recovery, RecoveryStep};
@@ -48,7 +48,9 @@ pub(super) struct RulesShelf {
 }
 
 impl RulesShelf {
-    async fn read(rules: &dyn RulesStore, local: LocalWorld) -> anyhow::Result<Self> {
+    /// Reads the files that the store has kept. What an archive holds, the rules say that the world is to run, if their
+    /// file is at hand, and else those of this command.
+    async fn read(rules: &dyn RulesStore, wanted: Option<RulesId>, local: LocalWorld) -> anyhow::Result<Self> {
         let (own, tick_hz) = local.into_book();
         let own = Arc::new(own);
         let file = world_file(&own, tick_hz);
@@ -66,10 +68,19 @@ impl RulesShelf {
                 books.insert(id, (Arc::new(book), file));
             }
         }
+        let wanted = wanted.and_then(|wanted| books.get(&wanted));
+        let own = wanted.map_or(own, |(book, _)| Arc::clone(book));
         Ok(Self { books, own })
     }
 
-    /// Returns the rules of this command, which say what an archive holds.
+    /// Returns the file of the rules that the world is to run, or of those of this command.
+    pub(super) fn own_file(&self) -> &WorldFile {
+        let mut books = self.books.values();
+        let own = books.find(|(book, _)| Arc::ptr_eq(book, &self.own));
+        &own.expect("it is one of them").1
+    }
+
+    /// Returns the rules that say what an archive holds.
     pub(super) fn own(&self) -> Arc<RuleBook> {
         Arc::clone(&self.own)
     }
@@ -100,6 +111,18 @@ pub(super) struct Source {
     pub(super) authority: Arc<dyn Authority>,
     pub(super) archive: Option<ArchiveDoor>,
     pub(super) shelf: RulesShelf,
+    /// The rules that the world is to run, if any are on record.
+    pub(super) wanted: Option<RulesId>,
+}
+
+/// A zone, as the authority shows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ZoneLease {
+    pub(super) zone: ZoneName,
+    /// The highest epoch that was granted.
+    pub(super) epoch: Epoch,
+    /// Whether a shard has it, or may have it.
+    pub(super) is_held: bool,
 }
 
 /// A zone as of one tick.
@@ -134,7 +157,9 @@ impl Source {
             .await?
             .authority;
         let storage = stores::open_storage(&places.store, None).await?;
-        let shelf = RulesShelf::read(storage.rules.as_ref(), local).await?;
+        let wanted = answer(ANSWER_MAX, storage.rules.wanted()).await?;
+        RestoreMarker::refuse(wanted).map_err(CodedError::from)?;
+        let shelf = RulesShelf::read(storage.rules.as_ref(), wanted, local).await?;
         let there = |archive: &ArchiveConfig| !matches!(&archive.place, ArchivePlace::File(path) if !path.exists());
         let archive = match archive.filter(there) {
             None => None,
@@ -148,6 +173,7 @@ impl Source {
             authority,
             archive,
             shelf,
+            wanted,
         };
         source.archive().await?;
         Ok(source)
@@ -185,8 +211,9 @@ impl Source {
 
     /// Copies a zone as of its last stored tick, from the store, or from the archive if the store has nothing of it.
     /// `None`: it was never begun.
-    pub(super) async fn copy(&self, zone: &ZoneName, granted: Epoch) -> anyhow::Result<Option<CopiedZone>> {
-        let found = match self.stored(zone).await? {
+    pub(super) async fn copy(&self, lease: &ZoneLease) -> anyhow::Result<Option<CopiedZone>> {
+        let zone = &lease.zone;
+        let found = match self.stored(lease).await? {
             Some(found) => found,
             None => match self.shelved(zone).await? {
                 Some(found) => found,
@@ -194,13 +221,13 @@ impl Source {
             },
         };
         let archived = self.archived(zone).await?.map_or(Epoch::NONE, |zone| zone.fence.0);
-        Ok(Some(cut(zone, found, granted.max(archived))))
+        Ok(Some(cut(zone, found, lease.epoch.max(archived))))
     }
 
-    async fn stored(&self, zone: &ZoneName) -> anyhow::Result<Option<Found>> {
+    async fn stored(&self, lease: &ZoneLease) -> anyhow::Result<Option<Found>> {
         let mut last = None;
         for _ in 0..READINGS_MAX {
-            match self.read_stored(zone).await? {
+            match self.read_stored(lease).await? {
                 Ok(found) => return Ok(found),
                 Err(error) => last = Some(error),
             }
@@ -210,9 +237,14 @@ impl Source {
     }
 
     /// Reads a zone once. The inner error: it may be another one next time.
-    async fn read_stored(&self, zone: &ZoneName) -> anyhow::Result<Result<Option<Found>, CodedError>> {
-        let store = self.storage.zones.as_ref();
+    async fn read_stored(&self, lease: &ZoneLease) -> anyhow::Result<Result<Option<Found>, CodedError>> {
+        let (store, zone) = (self.storage.zones.as_ref(), &lease.zone);
         let outline = match answer(ANSWER_MAX, store.outline(zone, None)).await {
+            // Its owner has it in memory, newer than the archive has, and writes it anew.
+            Err(StoreError::Lost) if lease.is_held => {
+                let why = format!("zone {zone}: the store has lost it, and its shard has not written it anew yet");
+                return Ok(Err(CodedError::new("zone_lost", why)));
+            }
             Err(StoreError::Lost) => return Ok(Ok(None)),
             Err(error) => return Ok(Err(CodedError::new("store", error))),
             Ok(outline) if outline.chain.is_empty() && outline.journal.is_none() => return Ok(Ok(None)),
@@ -314,19 +346,10 @@ impl Source {
         zone: &ZoneName,
         data: ZoneData,
     ) -> anyhow::Result<(Result<Replayed, ReplayError>, WorldFile)> {
-        let own = || self.shelf.own.rules_id(self.shelf.own_hz());
-        let id = ran_under(&data).unwrap_or_else(own);
+        let id = ran_under(&data).unwrap_or_else(|| self.shelf.own_file().rules.id);
         let (config, world) = self.shelf.config(zone, id)?;
         let replayed = tokio::task::spawn_blocking(move || replay(plan(data)?, config));
         Ok((replayed.await.context("the thread of a replay")?, world))
-    }
-}
-
-impl RulesShelf {
-    fn own_hz(&self) -> u16 {
-        let mut books = self.books.values();
-        let own = books.find(|(book, _)| Arc::ptr_eq(book, &self.own));
-        own.map_or(1, |(_, file)| file.tick_hz)
     }
 }
 
