@@ -15,7 +15,7 @@ use everhold_core::durability::archive::{
     CommitAnswer, CommitMark, CommitReport, DeletionAnswer, LedgerKey, LedgerRow, WallMs, check_reader,
 };
 use everhold_core::limits::{ARCHIVE_PAGE_ROWS_MAX, ARCHIVE_PART_BYTES_MAX, LEDGER_PAGE_ROWS_MAX};
-use everhold_core::ownership::{Grant, Tenure};
+use everhold_core::ownership::{DataStamp, Grant, Tenure};
 use everhold_core::zone::archive_schema::ArchiveSchema;
 use everhold_protocol::{Account, ZoneName};
 
@@ -213,6 +213,24 @@ impl MemoryArchive {
     pub fn accounts(&self, home: Option<&ZoneName>, after: Option<Account>, rows: u32) -> Vec<ArchivedAccount> {
         let rows = rows.min(ARCHIVE_PAGE_ROWS_MAX) as usize;
         self.data.characters.page(home, after).take(rows).collect()
+    }
+
+    /// Reads a page of accounts of a zone whose rows are of this tick or a later one, or of none.
+    #[must_use]
+    pub fn accounts_since(
+        &self,
+        home: &ZoneName,
+        since: DataStamp,
+        after: Option<Account>,
+        rows: u32,
+    ) -> Vec<ArchivedAccount> {
+        let rows = rows.min(ARCHIVE_PAGE_ROWS_MAX) as usize;
+        let is_since = |row: &ArchivedAccount| match row {
+            ArchivedAccount::Character(character) => character.stamp.is_none_or(|stamp| stamp >= since),
+            ArchivedAccount::Deleted { .. } => true,
+        };
+        let page = self.data.characters.page(Some(home), after);
+        page.filter(is_since).take(rows).collect()
     }
 
     /// Reads an account's belongings.

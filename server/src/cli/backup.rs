@@ -21,7 +21,7 @@ use everhold_protocol::{Account, Epoch, ZoneName};
 
 use self::file::BackupDraft;
 pub(super) use self::file::{BackupFrames, print_index, walk};
-use self::rows::Progress;
+use self::rows::{Progress, SeenAccounts};
 use self::source::{CopiedZone, Source, ZoneLease};
 use super::history::{CodedError, LocalWorld};
 use super::store::StoreArguments;
@@ -144,32 +144,35 @@ struct Backup {
     draft: BackupDraft,
     source: Source,
     /// Every account that is in a copy: its generation, and the zone.
-    seen: Vec<(Account, u64, ZoneName)>,
+    seen: SeenAccounts,
     worlds: BTreeSet<[u8; 32]>,
     done: usize,
     all: usize,
 }
 
 impl Backup {
-    /// Copies a zone with its rows, as often as it takes until they fit together. One that was never begun is passed
-    /// over.
+    /// Copies a zone with its rows. All rows are read first, which may take long; then the zone, and after it what has
+    /// changed meanwhile, which takes a moment: only that is done again until both fit together. A zone that was never
+    /// begun is passed over.
     async fn copy_zone(&mut self, lease: &ZoneLease) -> anyhow::Result<()> {
         let zone = &lease.zone;
         self.seen.retain(|(_, _, of)| of != zone);
+        let spool = rows::spool(&self.draft, &self.source, zone).await?;
         let mut behind = BTreeSet::new();
         for _ in 0..COPIES_MAX {
             let Some(copied) = self.source.copy(lease).await? else {
                 return super::print(format_args!("zone {zone}: never begun"));
             };
-            self.write_world(&copied)?;
-            let mark = self.draft.mark();
-            let before = self.seen.len();
-            match rows::write_zone(&mut self.draft, &self.source, &copied, &mut self.seen).await? {
-                Ok(progress) => return self.say(&copied, &progress),
+            match rows::changes(&self.source, &copied, spool.as_ref()).await? {
+                Ok(changes) => {
+                    self.write_world(&copied)?;
+                    let rows = (spool, changes);
+                    let written =
+                        rows::write_zone(&mut self.draft, &self.source, &copied, rows, &mut self.seen).await?;
+                    return self.say(&copied, &written);
+                }
                 Err(account) => {
                     behind.insert(account);
-                    self.draft.cut_back(&mark)?;
-                    self.seen.truncate(before);
                     tokio::time::sleep(COPY_AGAIN).await;
                 }
             }

@@ -14,7 +14,9 @@ pub use statement::Dialect;
 pub(crate) use account::{before_write, undeleted};
 pub(crate) use ban::{ban_after, ban_of_row, ban_that_stands};
 pub(crate) use declaration::{Declaration, undeclared};
-pub(crate) use raw::{RawCharacter, RawLedgerRow, RawMark, RawPayload, RawZone, corrupt, ledger_from, verified};
+pub(crate) use raw::{
+    RawCharacter, RawLedgerRow, RawMark, RawPayload, RawZone, account_from, corrupt, ledger_from, verified,
+};
 pub(crate) use statement::{Statements, fixed};
 
 /// The version of the tables that this build makes and reads.

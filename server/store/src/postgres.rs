@@ -31,7 +31,7 @@ use everhold_core::durability::archive::{
 };
 use everhold_core::durability::bans::Ban;
 use everhold_core::limits::ARCHIVE_PART_BYTES_MAX;
-use everhold_core::ownership::{Grant, Tenure};
+use everhold_core::ownership::{DataStamp, Grant, Tenure};
 use everhold_core::zone::archive_schema::ArchiveSchema;
 use everhold_protocol::{Account, ZoneName};
 
@@ -247,6 +247,21 @@ impl Archive for PostgresArchive {
         self.link
             .ask(READ_MAX, move |client| {
                 Box::pin(async move { read::accounts(client, &declared, (home, after, rows), identity).await })
+            })
+            .await
+    }
+
+    async fn accounts_since(
+        &self,
+        home: &ZoneName,
+        since: DataStamp,
+        after: Option<Account>,
+        rows: u32,
+    ) -> Result<Vec<ArchivedAccount>, ArchiveError> {
+        let (of, declared, identity) = ((home.clone(), since), Arc::clone(&self.declared), self.link.identity());
+        self.link
+            .ask(READ_MAX, move |client| {
+                Box::pin(async move { read::accounts_since(client, &declared, of, (after, rows), identity).await })
             })
             .await
     }

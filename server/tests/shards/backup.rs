@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use client_sim::{Control, SwarmConfig};
-use everhold_protocol::{Epoch, Tick};
+use everhold_protocol::{Epoch, ServerMessage, SessionId, Tick};
 use everhold_testing::player::{OldConnections, Player};
 use everhold_testing::postgres::{Disk, PostgresServer};
 use everhold_testing::redis::{Persistence, RedisServer};
@@ -144,6 +144,17 @@ async fn back_up_among_restless(world: &World, path: &str) -> String {
     said
 }
 
+/// The session that a visitor is attached to, once its zone has it.
+async fn attached_after_waiting(visitor: &mut Visitor) -> SessionId {
+    loop {
+        match visitor.hear().await {
+            ServerMessage::Wait => {}
+            ServerMessage::Attached(attached) => return attached.session,
+            other => panic!("not attached: {other:?}"),
+        }
+    }
+}
+
 /// The highest epoch that any zone has had.
 fn highest_epoch(world: &World) -> Epoch {
     let epochs = world.cluster.adoptions.iter().map(|adoption| adoption.report.epoch);
@@ -207,7 +218,7 @@ async fn assert_restored_whole(world: &mut World, lines: &str, wipe: impl FnOnce
     }
     let credential = resume(&meadow(), session, secret, epoch);
     let mut resumed = Visitor::knock(&world.keys, world.cluster.all[shard].addr, credential).await;
-    assert_eq!(resumed.hear_attached().await.0, session);
+    assert_eq!(attached_after_waiting(&mut resumed).await, session);
     let woken = log_in(world, RESTED).await;
     assert_eq!(possessions(&woken), before);
     woken.logout();
@@ -235,7 +246,7 @@ async fn world_on_redis_and_postgres_is_restored_as_it_was_backed_up_during_play
     let mut world = World::on_redis_with_endless_leases(Persistence::None);
     let lines = quick(&world, &format!("url = \"{}\"\n", server.url(DATABASE)));
     let wipe = |world: &mut World| {
-        world.redis().command(&["FLUSHALL"]);
+        assert_eq!(world.redis().command(&["FLUSHALL"]), "OK");
         server.sql("postgres", &format!("DROP DATABASE {DATABASE} WITH (FORCE)"));
         server.create_database(DATABASE);
     };
@@ -259,7 +270,7 @@ async fn world_without_an_archive_is_restored_with_everybody_at_home() {
     let said = succeeds(&world, &["backup", &path]);
     drop(other);
     world.cluster.kill(shard).expect("a kill");
-    world.redis().command(&["FLUSHALL"]);
+    assert_eq!(world.redis().command(&["FLUSHALL"]), "OK");
     succeeds(&world, &["restore", &path]);
     let again = succeeds(&world, &["backup", &backup_path(&world, "again.backup")]);
     assert_eq!(summary(&said), summary(&again));

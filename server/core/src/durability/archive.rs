@@ -18,7 +18,7 @@ pub use row::{
 };
 
 use super::bans::Ban;
-use crate::ownership::{Grant, Nonce, Tenure};
+use crate::ownership::{DataStamp, Grant, Nonce, Tenure};
 
 /// The number of an archive, drawn when its tables were made. Two archives that were made differ in it; a backup of one
 /// has its number.
@@ -222,6 +222,16 @@ pub trait Archive: Send + Sync {
     async fn accounts(
         &self,
         home: Option<&ZoneName>,
+        after: Option<Account>,
+        rows: u32,
+    ) -> Result<Vec<ArchivedAccount>, ArchiveError>;
+
+    /// Reads a page as [`Archive::accounts`] does, of those in a zone whose row is of this tick or a later one, or of
+    /// none: what changed since a commit, without all that rests.
+    async fn accounts_since(
+        &self,
+        home: &ZoneName,
+        since: DataStamp,
         after: Option<Account>,
         rows: u32,
     ) -> Result<Vec<ArchivedAccount>, ArchiveError>;

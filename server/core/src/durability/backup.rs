@@ -2,8 +2,9 @@
 //! and asks no store; what is read of a running world, and what a restore writes, drivers carry out.
 //!
 //! ```text
-//!   of each zone:   the store's data ─replay─► the zone at tick T ─► its state, and the characters in it
-//!                   the archive's rows, read after that ──judged by T──► the characters that rest, and its ledger
+//!   of each zone:   the archive's rows, all of them ─────────────────────────────────────┐
+//!                   the store's data ─replay─► the zone at tick T ─► the characters in it ─┤
+//!                   the rows that changed meanwhile ──judged by T──────────────────────────┴► those that rest, the ledger
 //!                                   └── one shows a later tick: the zone is read again, at a later T
 //! ```
 //!
@@ -17,6 +18,11 @@
 //! tick is later: then the copy is too old to say what the character was at T, and the zone is read again. A character
 //! that the copy has is as the copy has it, whatever the rows say. So value that moved between two players of a zone is
 //! counted where it was at T, and no row of a later tick brings it a second time ([`ZoneCopy::judge`]).
+//!
+//! A million rows take minutes to read, in which many of them change. So all are read before the copy is made, and after
+//! it only those whose tick shows that they may have changed since the reading was begun. A row that is not among those
+//! is the same as it was, and counts as if it had been read after the copy. What is read between the tick T and the end
+//! is small, however many characters rest, and so is what has to be read again.
 //!
 //! Value moves within a zone, and a character wakes in the zone that it rested in the name of. So zones need not be
 //! copied at one moment, and each is settled by itself: a large world does not have to stand still for it. An account

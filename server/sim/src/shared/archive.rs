@@ -11,7 +11,7 @@ use everhold_core::durability::archive::{
     Belonging, CharacterRow, CommitAnswer, CommitMark, DeletionAnswer, LedgerKey, LedgerRow, WallMs,
 };
 use everhold_core::durability::bans::Ban;
-use everhold_core::ownership::{Grant, Tenure};
+use everhold_core::ownership::{DataStamp, Grant, Tenure};
 use everhold_core::zone::archive_schema::ArchiveSchema;
 use everhold_protocol::{Account, ZoneName};
 
@@ -126,6 +126,16 @@ impl Archive for SharedArchive {
         rows: u32,
     ) -> Result<Vec<ArchivedAccount>, ArchiveError> {
         Ok(self.lock().accounts(home, after, rows))
+    }
+
+    async fn accounts_since(
+        &self,
+        home: &ZoneName,
+        since: DataStamp,
+        after: Option<Account>,
+        rows: u32,
+    ) -> Result<Vec<ArchivedAccount>, ArchiveError> {
+        Ok(self.lock().accounts_since(home, since, after, rows))
     }
 
     async fn belongings(&self, account: Account) -> Result<Vec<Belonging>, ArchiveError> {

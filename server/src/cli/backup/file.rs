@@ -2,7 +2,7 @@
 //! own, and walked by whoever reads it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -23,12 +23,6 @@ pub(super) struct BackupDraft {
     writer: BackupWriter,
     bytes: u64,
     is_whole: bool,
-}
-
-/// A place in a draft to which it can be cut back.
-pub(super) struct DraftMark {
-    writer: BackupWriter,
-    bytes: u64,
 }
 
 impl BackupDraft {
@@ -78,21 +72,10 @@ impl BackupDraft {
         self.bytes
     }
 
-    /// Returns where it is now.
-    pub(super) fn mark(&self) -> DraftMark {
-        DraftMark {
-            writer: self.writer.clone(),
-            bytes: self.bytes,
-        }
-    }
-
-    /// Gives up what was written since.
-    pub(super) fn cut_back(&mut self, mark: &DraftMark) -> anyhow::Result<()> {
-        self.file.flush().map_err(file_error)?;
-        self.file.get_ref().set_len(mark.bytes).map_err(file_error)?;
-        self.file.seek(SeekFrom::Start(mark.bytes)).map_err(file_error)?;
-        (self.writer, self.bytes) = (mark.writer.clone(), mark.bytes);
-        Ok(())
+    /// Returns the directory of the file.
+    pub(super) fn directory(&self) -> &Path {
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        directory.unwrap_or_else(|| Path::new("."))
     }
 
     /// Ends the file, reads it back, and gives it its name: after that a power loss takes neither the file nor the name.
@@ -105,8 +88,7 @@ impl BackupDraft {
         refuse_existing(&self.path)?;
         std::fs::rename(&self.part, &self.path).map_err(file_error)?;
         self.is_whole = true;
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = directory.unwrap_or_else(|| Path::new("."));
+        let directory = self.directory();
         let named = File::open(directory).and_then(|directory| directory.sync_all());
         named.with_context(|| format!("name the file {}", self.path.display()))?;
         Ok(index)
@@ -161,12 +143,17 @@ pub(in crate::cli) struct BackupFrames {
 impl BackupFrames {
     pub(in crate::cli) fn open(path: &Path) -> anyhow::Result<Self> {
         let file = File::open(path).map_err(|error| CodedError::new("file", format!("{}: {error}", path.display())))?;
-        Ok(Self {
+        Ok(Self::of(file))
+    }
+
+    /// Reads a file from where it is.
+    pub(in crate::cli) fn of(file: File) -> Self {
+        Self {
             file: BufReader::new(file),
             reader: BackupReader::default(),
             piece: vec![0; PIECE_BYTES],
             has_ended: false,
-        })
+        }
     }
 
     /// Reads the next frame; `None`: the file ended as it ought to.

@@ -2,18 +2,20 @@
 //! the copy of its zone, is decided in core.
 
 use std::collections::BTreeMap;
+use std::io::{BufWriter, Seek, Write};
 use std::time::Duration;
 
 use everhold_core::durability::adoption::ANSWER_MAX;
 use everhold_core::durability::archive::{
     Archive, ArchiveError, ArchivedAccount, ArchivedPayload, CharacterPlace, LedgerRow, WallMs,
 };
-use everhold_core::durability::backup::{BackupCharacter, BackupFrame, RowVerdict, is_same_row};
+use everhold_core::durability::backup::{BackupCharacter, BackupFrame, BackupWriter, RowVerdict, is_same_row};
 use everhold_core::limits::{ARCHIVE_PAGE_ROWS_MAX, LEDGER_PAGE_ROWS_MAX, PART_BYTES_MAX};
-use everhold_protocol::{Account, Tick, ZoneName};
+use everhold_core::ownership::DataStamp;
+use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 
-use super::super::history::CodedError;
-use super::file::BackupDraft;
+use super::super::history::{CodedError, file_error};
+use super::file::{BackupDraft, BackupFrames};
 use super::source::{CopiedZone, Source};
 use crate::deadline::answer;
 
@@ -21,7 +23,12 @@ use crate::deadline::answer;
 const ASKED_MAX: u32 = 8;
 /// The wait before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// The rows at rest after which it is said how far it is.
+/// Before every tick.
+const NEVER: DataStamp = DataStamp {
+    epoch: Epoch::NONE,
+    tick: Tick(0),
+};
+/// The rows after which it is said how far it is.
 const SAY_EVERY: u64 = 100_000;
 
 /// The number of what was written of a zone.
@@ -32,13 +39,137 @@ pub(super) struct Progress {
     pub(super) ledger: u64,
 }
 
-/// Writes a zone with its rows, and notes its accounts. The inner error: the copy is too old for this account's row.
+/// The accounts of all copies: each with its generation, and the zone.
+pub(super) type SeenAccounts = Vec<(Account, u64, ZoneName)>;
+
+/// All that the archive has in a zone's name, read before the zone is copied, in a file without a name; and the commit
+/// from which on rows may have changed meanwhile.
+pub(super) struct RowSpool {
+    file: std::fs::File,
+    since: DataStamp,
+    damaged: Vec<Account>,
+}
+
+/// The rows that changed while the others were read, as they fit the copy.
+#[derive(Debug, Default)]
+pub(super) struct RowChanges {
+    /// Characters at rest, and reservations.
+    outside: BTreeMap<Account, BackupCharacter>,
+    /// Names of characters in the copy.
+    names: BTreeMap<Account, String>,
+}
+
+/// Reads everything that the archive has in a zone's name, however long it takes.
+pub(super) async fn spool(draft: &BackupDraft, source: &Source, zone: &ZoneName) -> anyhow::Result<Option<RowSpool>> {
+    let Some(archive) = source.archive().await? else {
+        return Ok(None);
+    };
+    let last = source.archived(zone).await?.and_then(|zone| zone.last);
+    let since = last.map_or(NEVER, |last| last.position.stamp());
+    let file = tempfile::tempfile_in(draft.directory()).map_err(file_error)?;
+    let mut out = BufWriter::new(file);
+    let (mut writer, first) = BackupWriter::begin();
+    out.write_all(&first).map_err(file_error)?;
+    let (mut after, mut rows, mut damaged) = (None, 0, Vec::new());
+    loop {
+        let page = page(archive, Some(zone), after).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.account());
+        for row in page {
+            let ArchivedAccount::Character(row) = row else { continue };
+            let payload = match row.payload {
+                ArchivedPayload::Damaged => {
+                    damaged.push(row.account);
+                    continue;
+                }
+                ArchivedPayload::Whole(payload) => Some(payload),
+                ArchivedPayload::Absent => row.last_payload,
+            };
+            let frame = BackupFrame::Character(BackupCharacter {
+                account: row.account,
+                generation: row.generation,
+                is_resident: false,
+                name: row.name,
+                payload,
+                columns: row.columns,
+                belongings: answer(ANSWER_MAX, archive.belongings(row.account)).await?,
+            });
+            out.write_all(&writer.frame(&frame)).map_err(file_error)?;
+            rows += 1;
+            if rows % SAY_EVERY == 0 {
+                super::super::print(format_args!("zone {zone}: {rows} rows of the archive so far"))?;
+            }
+        }
+    }
+    out.write_all(&writer.finish()).map_err(file_error)?;
+    let mut file = out.into_inner().map_err(|error| file_error(error.into_error()))?;
+    file.rewind().map_err(file_error)?;
+    Ok(Some(RowSpool { file, since, damaged }))
+}
+
+/// Reads the rows that changed since the spool was begun, and judges them by the copy. The inner error: the copy is too
+/// old for this account's row.
+pub(super) async fn changes(
+    source: &Source,
+    copied: &CopiedZone,
+    spool: Option<&RowSpool>,
+) -> anyhow::Result<Result<RowChanges, Account>> {
+    let mut changes = RowChanges::default();
+    let (Some(archive), Some(spool)) = (source.archive().await?, spool) else {
+        return Ok(Ok(changes));
+    };
+    let (zone, mut after) = (&copied.head.zone, None);
+    loop {
+        let rows = ARCHIVE_PAGE_ROWS_MAX;
+        let page = answer(ANSWER_MAX, archive.accounts_since(zone, spool.since, after, rows)).await?;
+        let Some(last) = page.last() else {
+            return Ok(Ok(changes));
+        };
+        after = Some(last.account());
+        for row in &page {
+            let ArchivedAccount::Character(character) = row else {
+                continue;
+            };
+            let account = character.account;
+            let payload = match copied.copy.judge(row) {
+                RowVerdict::Resident => {
+                    changes.names.extend(character.name.clone().map(|name| (account, name)));
+                    continue;
+                }
+                RowVerdict::Elsewhere => continue,
+                RowVerdict::Behind => return Ok(Err(account)),
+                RowVerdict::Damaged => return Err(damaged(account).into()),
+                RowVerdict::Rests(payload) => Some(payload),
+                RowVerdict::Reserved => None,
+            };
+            let belongings = answer(ANSWER_MAX, archive.belongings(account)).await?;
+            // They are read by themselves: they are those of the row if it is the same still.
+            let again = answer(ANSWER_MAX, archive.account(account)).await?;
+            if !again.is_some_and(|again| is_same_row(row, &again)) {
+                return Ok(Err(account));
+            }
+            let character = BackupCharacter {
+                account,
+                generation: character.generation,
+                is_resident: false,
+                name: character.name.clone(),
+                payload,
+                columns: character.columns.clone(),
+                belongings,
+            };
+            changes.outside.insert(account, character);
+        }
+    }
+}
+
+/// Writes a zone with its rows, and notes its accounts.
 pub(super) async fn write_zone(
     draft: &mut BackupDraft,
     source: &Source,
     copied: &CopiedZone,
-    seen: &mut Vec<(Account, u64, ZoneName)>,
-) -> anyhow::Result<Result<Progress, Account>> {
+    (spool, changes): (Option<RowSpool>, RowChanges),
+    seen: &mut SeenAccounts,
+) -> anyhow::Result<Progress> {
     let zone = &copied.head.zone;
     draft.write(&BackupFrame::Zone(copied.head.clone()))?;
     for start in (0..copied.body.len()).step_by(PART_BYTES_MAX) {
@@ -46,13 +177,34 @@ pub(super) async fn write_zone(
         draft.write(&BackupFrame::Part(copied.body.slice(start..end)))?;
     }
     let mut progress = Progress::default();
-    let mut names = BTreeMap::new();
-    if let Some(archive) = source.archive().await? {
-        let rests = write_rests(draft, archive, copied, (&mut names, seen)).await?;
-        match rests {
-            Ok(rests) => progress.rests = rests,
-            Err(account) => return Ok(Err(account)),
+    let RowChanges { outside, mut names } = changes;
+    let mut put_outside = |draft: &mut BackupDraft, character: BackupCharacter| {
+        progress.rests += u64::from(character.payload.is_some());
+        seen.push((character.account, character.generation, zone.clone()));
+        draft.write(&BackupFrame::Character(character))
+    };
+    let residents = &copied.copy.residents;
+    if let Some(spool) = spool {
+        let is_newer = |account: &Account| residents.contains_key(account) || outside.contains_key(account);
+        if let Some(account) = spool.damaged.iter().find(|account| !is_newer(account)) {
+            return Err(damaged(*account).into());
         }
+        let mut frames = BackupFrames::of(spool.file);
+        while let Some(frame) = frames.next()? {
+            let BackupFrame::Character(character) = frame else {
+                continue;
+            };
+            if residents.contains_key(&character.account) {
+                if let Some(name) = character.name {
+                    names.entry(character.account).or_insert(name);
+                }
+            } else if !outside.contains_key(&character.account) {
+                put_outside(draft, character)?;
+            }
+        }
+    }
+    for character in outside.into_values() {
+        put_outside(draft, character)?;
     }
     for row in &copied.characters {
         seen.push((row.account, row.generation, zone.clone()));
@@ -71,7 +223,7 @@ pub(super) async fn write_zone(
         progress.ledger = write_ledger(draft, source, archive, copied).await?;
     }
     draft.write(&BackupFrame::ZoneEnd)?;
-    Ok(Ok(progress))
+    Ok(progress)
 }
 
 /// Reads a page of accounts. One that does not come is asked for in fewer rows.
@@ -89,67 +241,6 @@ async fn page(
         tokio::time::sleep(ASK_AGAIN).await;
     }
     Ok(answer(ANSWER_MAX, archive.accounts(home, after, rows)).await?)
-}
-
-/// Writes the characters that rest in the zone's name, and takes the names of those that are in it.
-async fn write_rests(
-    draft: &mut BackupDraft,
-    archive: &dyn Archive,
-    copied: &CopiedZone,
-    (names, seen): (&mut BTreeMap<Account, String>, &mut Vec<(Account, u64, ZoneName)>),
-) -> anyhow::Result<Result<u64, Account>> {
-    let zone = &copied.head.zone;
-    let (mut after, mut rests) = (None, 0);
-    loop {
-        let rows = page(archive, Some(zone), after).await?;
-        let Some(last) = rows.last() else { return Ok(Ok(rests)) };
-        let mut kept: Vec<(&ArchivedAccount, BackupCharacter)> = Vec::new();
-        for row in &rows {
-            let ArchivedAccount::Character(character) = row else {
-                continue;
-            };
-            let account = character.account;
-            let payload = match copied.copy.judge(row) {
-                RowVerdict::Resident => {
-                    names.extend(character.name.clone().map(|name| (account, name)));
-                    continue;
-                }
-                RowVerdict::Elsewhere => continue,
-                RowVerdict::Behind => return Ok(Err(account)),
-                RowVerdict::Damaged => return Err(damaged(account).into()),
-                RowVerdict::Rests(payload) => Some(payload),
-                RowVerdict::Reserved => None,
-            };
-            let character = BackupCharacter {
-                account,
-                generation: character.generation,
-                is_resident: false,
-                name: character.name.clone(),
-                payload,
-                columns: character.columns.clone(),
-                belongings: answer(ANSWER_MAX, archive.belongings(account)).await?,
-            };
-            kept.push((row, character));
-        }
-        // Belongings are read by themselves: they are those of the row if it is the same still.
-        let again = if kept.is_empty() {
-            Vec::new()
-        } else {
-            page(archive, Some(zone), after).await?
-        };
-        for (row, character) in kept {
-            if !again.iter().any(|now| is_same_row(row, now)) {
-                return Ok(Err(character.account));
-            }
-            rests += u64::from(character.payload.is_some());
-            seen.push((character.account, character.generation, zone.clone()));
-            draft.write(&BackupFrame::Character(character))?;
-            if rests.is_multiple_of(SAY_EVERY) && rests > 0 {
-                super::super::print(format_args!("zone {zone}: {rests} at rest so far"))?;
-            }
-        }
-        after = Some(last.account());
-    }
 }
 
 fn damaged(account: Account) -> CodedError {
@@ -210,7 +301,7 @@ fn with_time(row: &LedgerRow, copied: &CopiedZone) -> LedgerRow {
 pub(super) async fn write_outside(
     draft: &mut BackupDraft,
     source: &Source,
-    seen: &[(Account, u64, ZoneName)],
+    seen: &SeenAccounts,
 ) -> anyhow::Result<Vec<(Account, u64)>> {
     let mut deleted = Vec::new();
     let Some(archive) = source.archive().await? else {

@@ -204,3 +204,8 @@ pub(crate) fn ledger_from(after: Option<LedgerKey>) -> (i64, i64, i64) {
         (stamp.tick.0.cast_signed(), stamp.epoch.0.into(), seq.into())
     })
 }
+
+/// Returns the number from which a page of accounts after this one begins. `None`: there is none.
+pub(crate) fn account_from(after: Option<Account>) -> Option<i64> {
+    after.map_or(Some(i64::MIN), |after| after.0.cast_signed().checked_add(1))
+}

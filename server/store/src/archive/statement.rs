@@ -163,6 +163,8 @@ pub(crate) struct Statements {
     pub(crate) accounts: String,
     /// Reads a page of accounts of a zone from a number on.
     pub(crate) accounts_in_zone: String,
+    /// Reads a page of accounts of a zone whose rows are of a tick or a later one, or of none.
+    pub(crate) accounts_since: String,
     /// Deletes a character.
     pub(crate) delete: String,
     /// Writes one character: the writing zone, then the columns of `into`.
@@ -213,6 +215,9 @@ impl Statements {
             account: dialect.placed(format!("{reads} c.account = $1")),
             accounts: dialect.placed(format!("{reads} {page}")),
             accounts_in_zone: dialect.placed(format!("{reads} c.zone = $3 AND {page}")),
+            accounts_since: dialect.placed(format!(
+                "{reads} c.zone = $3 AND (c.epoch IS NULL OR (c.epoch, c.tick) >= ($4, $5)) AND {page}"
+            )),
             delete: dialect.placed(delete(schema)),
             put: dialect.placed(format!(
                 "INSERT INTO characters AS c {into} VALUES ($2{places}) {unless_newer}"

@@ -7,14 +7,16 @@ use everhold_core::durability::archive::{
     LedgerRow, check_reader,
 };
 use everhold_core::limits::{ARCHIVE_PAGE_ROWS_MAX, LEDGER_PAGE_ROWS_MAX};
-use everhold_core::ownership::{Grant, Nonce};
+use everhold_core::ownership::{DataStamp, Grant, Nonce};
 use everhold_core::zone::archive_schema::{ArchiveSchema, ColumnKind};
 use everhold_protocol::{Account, Epoch, ZoneName};
 use tokio_postgres::Row;
 
 use super::DeclaredTerms;
 use super::failure::Step;
-use crate::archive::{RawCharacter, RawLedgerRow, RawMark, RawPayload, RawZone, corrupt, fixed, ledger_from, verified};
+use crate::archive::{
+    RawCharacter, RawLedgerRow, RawMark, RawPayload, RawZone, account_from, corrupt, fixed, ledger_from, verified,
+};
 
 /// Columns of a character's row before those of the game.
 const OWN_COLUMNS: usize = 12;
@@ -205,12 +207,8 @@ pub(super) async fn accounts(
     (home, after, rows): (Option<ZoneName>, Option<Account>, u32),
     identity: ArchiveIdentity,
 ) -> Step<Vec<ArchivedAccount>> {
-    let from = match after {
-        None => i64::MIN,
-        Some(Account(after)) => match after.cast_signed().checked_add(1) {
-            Some(from) => from,
-            None => return Ok(Vec::new()),
-        },
+    let Some(from) = account_from(after) else {
+        return Ok(Vec::new());
     };
     let rows = i64::from(rows.min(ARCHIVE_PAGE_ROWS_MAX));
     let found = match home {
@@ -223,6 +221,28 @@ pub(super) async fn accounts(
             client.query(&statement, &[&from, &rows, &home.as_str()]).await?
         }
     };
+    if found.is_empty() {
+        confirm(client, identity).await?;
+    }
+    accounts_of(&found, &terms.schema)
+}
+
+pub(super) async fn accounts_since(
+    client: &Client,
+    terms: &DeclaredTerms,
+    (home, since): (ZoneName, DataStamp),
+    (after, rows): (Option<Account>, u32),
+    identity: ArchiveIdentity,
+) -> Step<Vec<ArchivedAccount>> {
+    let Some(from) = account_from(after) else {
+        return Ok(Vec::new());
+    };
+    let rows = i64::from(rows.min(ARCHIVE_PAGE_ROWS_MAX));
+    let (epoch, tick) = (i64::from(since.epoch.0), since.tick.0.cast_signed());
+    let statement = client.prepare_cached(&terms.statements.accounts_since).await?;
+    let found = client
+        .query(&statement, &[&from, &rows, &home.as_str(), &epoch, &tick])
+        .await?;
     if found.is_empty() {
         confirm(client, identity).await?;
     }

@@ -23,7 +23,7 @@ use everhold_core::durability::archive::{
 };
 use everhold_core::durability::bans::Ban;
 use everhold_core::limits::ARCHIVE_PART_BYTES_MAX;
-use everhold_core::ownership::{Grant, Tenure};
+use everhold_core::ownership::{DataStamp, Grant, Tenure};
 use everhold_core::zone::archive_schema::ArchiveSchema;
 use everhold_protocol::{Account, ZoneName};
 use rusqlite::Transaction;
@@ -336,6 +336,21 @@ impl Archive for SqliteArchive {
         self.on_file(move |archive| {
             let (schema, statements) = (Arc::clone(&archive.schema), Arc::clone(&archive.statements));
             archive.read(|file| read::accounts(file, (&schema, &statements), home.as_ref(), after, rows))
+        })
+        .await
+    }
+
+    async fn accounts_since(
+        &self,
+        home: &ZoneName,
+        since: DataStamp,
+        after: Option<Account>,
+        rows: u32,
+    ) -> Result<Vec<ArchivedAccount>, ArchiveError> {
+        let home = home.clone();
+        self.on_file(move |archive| {
+            let (schema, statements) = (Arc::clone(&archive.schema), Arc::clone(&archive.statements));
+            archive.read(|file| read::accounts_since(file, (&schema, &statements), (&home, since), after, rows))
         })
         .await
     }

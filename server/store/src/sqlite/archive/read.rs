@@ -5,14 +5,14 @@ use everhold_core::durability::archive::{
     ArchiveError, ArchivedAccount, ArchivedZone, Belonging, ColumnValue, CommitMark, LedgerKey, LedgerRow, check_reader,
 };
 use everhold_core::limits::{ARCHIVE_PAGE_ROWS_MAX, LEDGER_PAGE_ROWS_MAX};
-use everhold_core::ownership::{Grant, Nonce};
+use everhold_core::ownership::{DataStamp, Grant, Nonce};
 use everhold_core::zone::archive_schema::{ArchiveSchema, ColumnKind};
 use everhold_protocol::{Account, Epoch, ZoneName};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::{ArchiveStep, Rollback, numbered};
 use crate::archive::{
-    RawCharacter, RawLedgerRow, RawMark, RawPayload, RawZone, Statements, fixed, ledger_from, verified,
+    RawCharacter, RawLedgerRow, RawMark, RawPayload, RawZone, Statements, account_from, fixed, ledger_from, verified,
 };
 
 /// Columns of a character's row before those of the game.
@@ -155,12 +155,8 @@ pub(super) fn accounts(
     after: Option<Account>,
     rows: u32,
 ) -> ArchiveStep<Vec<ArchivedAccount>> {
-    let from = match after {
-        None => i64::MIN,
-        Some(Account(after)) => match after.cast_signed().checked_add(1) {
-            Some(from) => from,
-            None => return Ok(Vec::new()),
-        },
+    let Some(from) = account_from(after) else {
+        return Ok(Vec::new());
     };
     let rows = rows.min(ARCHIVE_PAGE_ROWS_MAX);
     let read = |row: &Row<'_>| character(row, schema);
@@ -176,6 +172,27 @@ pub(super) fn accounts(
             found.collect::<rusqlite::Result<Vec<_>>>()?
         }
     };
+    let found = found.into_iter().map(RawCharacter::checked);
+    found.collect::<Result<_, ArchiveError>>().map_err(Rollback::Refused)
+}
+
+pub(super) fn accounts_since(
+    file: &Transaction<'_>,
+    (schema, statements): Terms<'_>,
+    (home, since): (&ZoneName, DataStamp),
+    after: Option<Account>,
+    rows: u32,
+) -> ArchiveStep<Vec<ArchivedAccount>> {
+    let Some(from) = account_from(after) else {
+        return Ok(Vec::new());
+    };
+    let rows = rows.min(ARCHIVE_PAGE_ROWS_MAX);
+    let mut statement = file.prepare_cached(&statements.accounts_since)?;
+    let since = (since.epoch.0, since.tick.0.cast_signed());
+    let found = statement.query_map((from, rows, home.as_str(), since.0, since.1), |row| {
+        character(row, schema)
+    })?;
+    let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
     let found = found.into_iter().map(RawCharacter::checked);
     found.collect::<Result<_, ArchiveError>>().map_err(Rollback::Refused)
 }

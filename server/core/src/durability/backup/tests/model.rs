@@ -180,9 +180,21 @@ const fn stamp(tick: u64) -> DataStamp {
     }
 }
 
-/// Makes a backup while the world goes on: so many ticks before each thing that is read. Returns what it has, what
-/// there was at the tick of its copy, and the number of copies.
+/// Makes a backup while the world goes on: so many ticks before each thing that is read. All rows are read first, and
+/// after the copy those that may have changed since. Returns what it has, what there was at the tick of its copy, and
+/// the number of copies.
 fn back_up(model: &mut Model, events: &mut impl Iterator<Item = (u8, u64, u64)>, pace: usize) -> (Truth, Truth, u32) {
+    let go_on = |model: &mut Model, events: &mut dyn Iterator<Item = (u8, u64, u64)>| {
+        for (what, of, with) in events.take(pace) {
+            model.step(what, of, with);
+        }
+    };
+    let since = model.archive.values().map(|row| row.stamp).max().unwrap_or_default();
+    let mut spool = BTreeMap::new();
+    for account in 0..ACCOUNTS {
+        go_on(model, events);
+        spool.extend(model.row(account).map(|row| (account, row)));
+    }
     let mut copies = 0;
     'copies: loop {
         copies += 1;
@@ -194,10 +206,14 @@ fn back_up(model: &mut Model, events: &mut impl Iterator<Item = (u8, u64, u64)>,
             .map(|(account, resident)| (*account, resident.coins))
             .collect();
         for account in 0..ACCOUNTS {
-            for (what, of, with) in events.by_ref().take(pace) {
-                model.step(what, of, with);
-            }
-            let Some(row) = model.row(account) else { continue };
+            go_on(model, events);
+            let is_changed = model.archive.get(&account).is_some_and(|row| row.stamp >= since);
+            let row = if is_changed {
+                model.row(account)
+            } else {
+                spool.get(&account).cloned()
+            };
+            let Some(row) = row else { continue };
             match copy.judge(&row) {
                 RowVerdict::Resident => {}
                 RowVerdict::Behind => continue 'copies,
@@ -240,8 +256,11 @@ fn character_that_came_and_went_between_copy_and_row_has_the_zone_read_again() {
         model.step(what, 0, 0);
     }
     // After the copy it comes, gives what it has away, and rests again before its row is read.
+    let idle = (evict, 1, 0);
     let events = [(come, 0, 0), (trade, 0, 1), (rest, 0, 0), (commit, 0, 0), (evict, 0, 0)];
-    let (backup, truth, copies) = back_up(&mut model, &mut events.into_iter(), 5);
+    let before_the_copy = [idle; ACCOUNTS as usize * 5];
+    let mut events = before_the_copy.into_iter().chain(events);
+    let (backup, truth, copies) = back_up(&mut model, &mut events, 5);
     assert_eq!(copies, 2);
     assert_eq!(backup, truth);
     assert_eq!((backup[&0], backup[&1]), (COINS - 7, COINS + 7));
