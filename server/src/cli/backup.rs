@@ -21,8 +21,8 @@ use everhold_protocol::{Account, Epoch, ZoneName};
 
 use self::file::BackupDraft;
 pub(super) use self::file::{BackupFrames, print_index, walk};
-use self::rows::{Progress, SeenAccounts};
-use self::source::{CopiedZone, Source, ZoneLease};
+use self::rows::{CopyProgress, SeenAccounts};
+use self::source::{BackupSource, CopiedZone, ZoneLease};
 use super::history::{CodedError, LocalWorld};
 use super::store::StoreArguments;
 use crate::deadline::answer;
@@ -67,7 +67,7 @@ async fn back_up(arguments: &BackupArguments) -> anyhow::Result<()> {
     let archive = arguments.store.resolve_archive()?;
     stores::ensure_exists(&places)?;
     let mut draft = BackupDraft::create(&arguments.file)?;
-    let source = Source::open(&places, local, archive).await?;
+    let source = BackupSource::open(&places, local, archive).await?;
     let wall = source::wall_now();
     draft.write(&BackupFrame::Header(header(&source, wall)?))?;
     let file = source.shelf.own_file().clone();
@@ -91,7 +91,7 @@ async fn back_up(arguments: &BackupArguments) -> anyhow::Result<()> {
     print_index(&arguments.file, &index)
 }
 
-fn header(source: &Source, wall: WallMs) -> anyhow::Result<BackupHeader> {
+fn header(source: &BackupSource, wall: WallMs) -> anyhow::Result<BackupHeader> {
     let mut id = BackupId::default();
     getrandom::fill(&mut id).map_err(|error| anyhow::anyhow!("no randomness from the operating system: {error}"))?;
     let schema = source.shelf.own().archive_schema()?;
@@ -111,7 +111,7 @@ fn header(source: &Source, wall: WallMs) -> anyhow::Result<BackupHeader> {
 }
 
 /// Returns the zones that authority or archive know of.
-async fn zones(source: &Source) -> anyhow::Result<Vec<ZoneLease>> {
+async fn zones(source: &BackupSource) -> anyhow::Result<Vec<ZoneLease>> {
     let Leases { views, unread, damaged } = answer(ANSWER_MAX, source.authority.leases())
         .await
         .context("read the leases")?;
@@ -142,7 +142,7 @@ async fn zones(source: &Source) -> anyhow::Result<Vec<ZoneLease>> {
 /// A backup that is being written.
 struct Backup {
     draft: BackupDraft,
-    source: Source,
+    source: BackupSource,
     /// Every account that is in a copy: its generation, and the zone.
     seen: SeenAccounts,
     worlds: BTreeSet<[u8; 32]>,
@@ -187,7 +187,7 @@ impl Backup {
         Ok(())
     }
 
-    fn say(&self, copied: &CopiedZone, progress: &Progress) -> anyhow::Result<()> {
+    fn say(&self, copied: &CopiedZone, progress: &CopyProgress) -> anyhow::Result<()> {
         let head = &copied.head;
         super::print(format_args!(
             "zone {}: tick {} of epoch {}, {} characters in it, {} at rest, {} moves of value, {} bytes of state \

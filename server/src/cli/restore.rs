@@ -1,5 +1,5 @@
-//! `everhold restore`: a world begun from a backup. The file is checked whole before anything is written, and nothing is
-//! written while a shard lives, or over another world.
+//! `everhold restore`: a world begun from a backup. The file is checked whole before anything is written, and
+//! nothing is written while a shard lives, or over another world.
 //!
 //! ```text
 //!   check the file ─► nobody lives ─► nothing is there ─► mark ─► claim every zone, above all epochs
@@ -7,11 +7,12 @@
 //!        release ◄─ rules on record, in the mark's place ◄─ each zone: archive, store, seal, homes
 //! ```
 //!
-//! A zone is written as a stop in good order leaves it: one base at the tick of the copy, sealed, with no journal, under
-//! an epoch above all that the file, the store, the authority, and the archive have seen. So a shard takes it over as it
-//! does after any stop, and whoever lived through the end of the old world is fenced. Every write may be repeated: a
-//! restore that was killed is run again with the same file, and does all of it anew, under higher epochs. Until it has
-//! ended, the mark keeps every shard from starting ([`everhold_core::durability::backup::RestoreMarker`]).
+//! A zone is written as a stop in good order leaves it: one base at the tick of the copy, sealed, with no journal,
+//! under an epoch above all that the file, the store, the authority, and the archive have seen. So a shard takes it
+//! over as it does after any stop, and a process that lived through the end of the old world is fenced. Every write
+//! may be repeated: a restore that was killed is run again with the same file, and does all of it anew, under higher
+//! epochs. Until it has ended, the mark keeps every shard from starting
+//! ([`everhold_core::durability::backup::RestoreMarker`]).
 
 mod target;
 mod zone;
@@ -24,7 +25,7 @@ use clap::Args;
 use everhold_core::durability::backup::{BackupFrame, BackupIndex};
 use everhold_protocol::ZoneName;
 
-use self::target::Target;
+use self::target::RestoreTarget;
 use self::zone::ZoneWriter;
 use super::backup::{BackupFrames, print_index, walk};
 use super::history::CodedError;
@@ -63,7 +64,7 @@ async fn restore(arguments: &RestoreArguments) -> anyhow::Result<()> {
                    names none (archive.url)";
         return Err(CodedError::new("needs_archive", why).into());
     }
-    let mut target = Target::open(&places, archive, &index, ttl).await?;
+    let mut target = RestoreTarget::open(&places, archive, &index, ttl).await?;
     target.ensure_nobody_lives().await?;
     target.begin(&index).await?;
     write_frames(arguments, &mut target, &index).await?;
@@ -72,7 +73,11 @@ async fn restore(arguments: &RestoreArguments) -> anyhow::Result<()> {
 }
 
 /// Writes everything, in the order of the file.
-async fn write_frames(arguments: &RestoreArguments, target: &mut Target, index: &BackupIndex) -> anyhow::Result<()> {
+async fn write_frames(
+    arguments: &RestoreArguments,
+    target: &mut RestoreTarget,
+    index: &BackupIndex,
+) -> anyhow::Result<()> {
     let mut frames = BackupFrames::open(&arguments.file)?;
     let (mut unit, mut done) = (0, 0);
     let mut open: Option<ZoneWriter> = None;

@@ -1,5 +1,5 @@
-//! The file of a backup on a disk: written under another name until it is whole, read back once before it is given its
-//! own, and walked by whoever reads it.
+//! The file of a backup on a disk: written under another name until it is whole, read back once before it is given
+//! its own, and walked by its readers.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -26,7 +26,7 @@ pub(super) struct BackupDraft {
 }
 
 impl BackupDraft {
-    /// Begins a file that nobody else can read: characters are in it, and the hashes of sessions' secrets.
+    /// Begins a file that its owner alone can read: characters are in it, and the hashes of sessions' secrets.
     pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
         refuse_existing(path)?;
         let mut part = path.as_os_str().to_owned();
@@ -78,7 +78,8 @@ impl BackupDraft {
         directory.unwrap_or_else(|| Path::new("."))
     }
 
-    /// Ends the file, reads it back, and gives it its name: after that a power loss takes neither the file nor the name.
+    /// Ends the file, reads it back, and gives it its name: after that a power loss takes neither the file nor the
+    /// name.
     pub(super) fn finish(mut self) -> anyhow::Result<BackupIndex> {
         let end = self.writer.clone().finish();
         self.append(&end)?;
@@ -117,7 +118,8 @@ fn unreadable(error: &BackupError) -> CodedError {
     CodedError::new(error.code(), super::super::history::chained(error))
 }
 
-/// Reads a backup to its end, and checks it as a whole. `each` takes every frame, with the index up to and including it.
+/// Reads a backup to its end, and checks it as a whole. `each` takes every frame, with the index up to and including
+/// it.
 pub(in crate::cli) fn walk(
     path: &Path,
     each: &mut dyn FnMut(&BackupFrame, &BackupIndex) -> anyhow::Result<()>,

@@ -1,5 +1,5 @@
-//! The rows of a backup: a zone's state and characters, those that rest in its name, and its ledger. Whether a row fits
-//! the copy of its zone, is decided in core.
+//! The rows of a backup: a zone's state and characters, those that rest in its name, and its ledger. Whether a row
+//! fits the copy of its zone, is decided in core.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Seek, Write};
@@ -16,7 +16,7 @@ use everhold_protocol::{Account, Epoch, Tick, ZoneName};
 
 use super::super::history::{CodedError, file_error};
 use super::file::{BackupDraft, BackupFrames};
-use super::source::{CopiedZone, Source};
+use super::source::{BackupSource, CopiedZone};
 use crate::deadline::answer;
 
 /// Times that a page is asked for of an archive that does not answer, in fewer rows each time.
@@ -33,7 +33,7 @@ const SAY_EVERY: u64 = 100_000;
 
 /// The number of what was written of a zone.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct CopyProgress {
     pub(super) residents: u64,
     pub(super) rests: u64,
     pub(super) ledger: u64,
@@ -42,8 +42,8 @@ pub(super) struct Progress {
 /// The accounts of all copies: each with its generation, and the zone.
 pub(super) type SeenAccounts = Vec<(Account, u64, ZoneName)>;
 
-/// All that the archive has in a zone's name, read before the zone is copied, in a file without a name; and the commit
-/// from which on rows may have changed meanwhile.
+/// All that the archive has in a zone's name, read before the zone is copied, in a file without a name; and the
+/// commit from which on rows may have changed meanwhile.
 pub(super) struct RowSpool {
     file: std::fs::File,
     since: DataStamp,
@@ -52,7 +52,7 @@ pub(super) struct RowSpool {
 
 /// The rows that changed while the others were read, as they fit the copy.
 #[derive(Debug, Default)]
-pub(super) struct RowChanges {
+pub(super) struct ChangedRows {
     /// Characters at rest, and reservations.
     outside: BTreeMap<Account, BackupCharacter>,
     /// Names of characters in the copy.
@@ -60,7 +60,11 @@ pub(super) struct RowChanges {
 }
 
 /// Reads everything that the archive has in a zone's name, however long it takes.
-pub(super) async fn spool(draft: &BackupDraft, source: &Source, zone: &ZoneName) -> anyhow::Result<Option<RowSpool>> {
+pub(super) async fn spool(
+    draft: &BackupDraft,
+    source: &BackupSource,
+    zone: &ZoneName,
+) -> anyhow::Result<Option<RowSpool>> {
     let Some(archive) = source.archive().await? else {
         return Ok(None);
     };
@@ -107,14 +111,14 @@ pub(super) async fn spool(draft: &BackupDraft, source: &Source, zone: &ZoneName)
     Ok(Some(RowSpool { file, since, damaged }))
 }
 
-/// Reads the rows that changed since the spool was begun, and judges them by the copy. The inner error: the copy is too
-/// old for this account's row.
+/// Reads the rows that changed since the spool was begun, and judges them by the copy. The inner error: the copy is
+/// too old for this account's row.
 pub(super) async fn changes(
-    source: &Source,
+    source: &BackupSource,
     copied: &CopiedZone,
     spool: Option<&RowSpool>,
-) -> anyhow::Result<Result<RowChanges, Account>> {
-    let mut changes = RowChanges::default();
+) -> anyhow::Result<Result<ChangedRows, Account>> {
+    let mut changes = ChangedRows::default();
     let (Some(archive), Some(spool)) = (source.archive().await?, spool) else {
         return Ok(Ok(changes));
     };
@@ -165,19 +169,19 @@ pub(super) async fn changes(
 /// Writes a zone with its rows, and notes its accounts.
 pub(super) async fn write_zone(
     draft: &mut BackupDraft,
-    source: &Source,
+    source: &BackupSource,
     copied: &CopiedZone,
-    (spool, changes): (Option<RowSpool>, RowChanges),
+    (spool, changes): (Option<RowSpool>, ChangedRows),
     seen: &mut SeenAccounts,
-) -> anyhow::Result<Progress> {
+) -> anyhow::Result<CopyProgress> {
     let zone = &copied.head.zone;
     draft.write(&BackupFrame::Zone(copied.head.clone()))?;
     for start in (0..copied.body.len()).step_by(PART_BYTES_MAX) {
         let end = copied.body.len().min(start + PART_BYTES_MAX);
         draft.write(&BackupFrame::Part(copied.body.slice(start..end)))?;
     }
-    let mut progress = Progress::default();
-    let RowChanges { outside, mut names } = changes;
+    let mut progress = CopyProgress::default();
+    let ChangedRows { outside, mut names } = changes;
     let mut put_outside = |draft: &mut BackupDraft, character: BackupCharacter| {
         progress.rests += u64::from(character.payload.is_some());
         seen.push((character.account, character.generation, zone.clone()));
@@ -245,7 +249,8 @@ async fn page(
 
 fn damaged(account: Account) -> CodedError {
     let why = format!(
-        "nothing is written: the archive's row of account {}, which rests, is damaged; `everhold verify` finds all such",
+        "nothing is written: the archive's row of account {}, which rests, is damaged; `everhold verify` finds \
+         all",
         account.0
     );
     CodedError::new("character_damaged", why)
@@ -255,7 +260,7 @@ fn damaged(account: Account) -> CodedError {
 /// and those of the zone's own history after that.
 async fn write_ledger(
     draft: &mut BackupDraft,
-    source: &Source,
+    source: &BackupSource,
     archive: &dyn Archive,
     copied: &CopiedZone,
 ) -> anyhow::Result<u64> {
@@ -300,7 +305,7 @@ fn with_time(row: &LedgerRow, copied: &CopiedZone) -> LedgerRow {
 /// Writes deleted accounts, and characters that rest in the name of no zone. Returns the deleted ones, in order.
 pub(super) async fn write_outside(
     draft: &mut BackupDraft,
-    source: &Source,
+    source: &BackupSource,
     seen: &SeenAccounts,
 ) -> anyhow::Result<Vec<(Account, u64)>> {
     let mut deleted = Vec::new();

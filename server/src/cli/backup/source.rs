@@ -106,7 +106,7 @@ impl RulesShelf {
 }
 
 /// A world that is read.
-pub(super) struct Source {
+pub(super) struct BackupSource {
     pub(super) storage: Storage,
     pub(super) authority: Arc<dyn Authority>,
     pub(super) archive: Option<ArchiveDoor>,
@@ -147,7 +147,7 @@ struct Found {
     is_archived: bool,
 }
 
-impl Source {
+impl BackupSource {
     pub(super) async fn open(
         places: &Places,
         local: LocalWorld,

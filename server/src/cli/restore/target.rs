@@ -1,5 +1,5 @@
-//! The world that a backup is restored into: whether somebody lives in it, whether it is empty, its leases, and all that
-//! belongs to no zone.
+//! The world that a backup is restored into: whether somebody lives in it, whether it is empty, its leases, and all
+//! that belongs to no zone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::stores::{self, ArchiveDoor};
 const AUDIT_DELETED: &str = "restored as deleted";
 
 /// A world that is being written.
-pub(super) struct Target {
+pub(super) struct RestoreTarget {
     pub(super) zones: Arc<dyn ZoneStore>,
     pub(super) homes: Arc<dyn HomeStore>,
     rules: Arc<dyn RulesStore>,
@@ -45,7 +45,7 @@ pub(super) struct Target {
     pub(super) wall: WallMs,
 }
 
-impl Target {
+impl RestoreTarget {
     pub(super) async fn open(
         places: &Places,
         archive: Option<ArchiveConfig>,
@@ -240,7 +240,7 @@ impl Target {
         Ok(stored.max(archived.map_or(Epoch::NONE, |zone| zone.fence.0)))
     }
 
-    /// Claims a zone by compare-and-set on what is there: nobody has been seen to live.
+    /// Claims a zone by compare-and-set on what is there: no shard has been seen to live.
     async fn claim(&self, zone: &ZoneName, floor: Epoch) -> anyhow::Result<Tenure> {
         answer(ANSWER_MAX, self.authority.declare_zone(zone)).await?;
         let leases = answer(ANSWER_MAX, self.authority.leases()).await?;
@@ -256,7 +256,8 @@ impl Target {
         }
     }
 
-    /// Renews the leases, if it is time: a shard that was started in spite of the mark takes no zone before it is whole.
+    /// Renews the leases, if it is time: a shard that was started in spite of the mark takes no zone before it is
+    /// whole.
     pub(super) async fn keep_alive(&mut self) -> anyhow::Result<()> {
         if self.renewed.elapsed() < self.ttl / 4 {
             return Ok(());
@@ -306,7 +307,7 @@ impl Target {
         Ok(())
     }
 
-    /// Puts the rules on record in the place of the mark, and gives the zones to whoever starts.
+    /// Puts the rules on record in the place of the mark, and releases the zones.
     pub(super) async fn end(&mut self, index: &BackupIndex) -> anyhow::Result<()> {
         let of_a_zone = || index.zones().values().next().map(|line| line.head.rules.id);
         let of_a_file = || index.worlds().first().map(|file| file.rules.id);

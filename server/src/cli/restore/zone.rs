@@ -20,7 +20,7 @@ use everhold_protocol::{Account, Tick, ZoneName};
 use tokio::task::JoinSet;
 
 use super::super::history::CodedError;
-use super::target::Target;
+use super::target::RestoreTarget;
 use crate::deadline::answer;
 
 /// Rows of one commit, and their bytes: each is over soon, whatever database it is.
@@ -49,7 +49,7 @@ pub(super) struct ZoneWriter {
 
 impl ZoneWriter {
     /// Fences the zone in the store and in the archive, and takes away what an earlier try has left.
-    pub(super) async fn begin(target: &Target, head: BackupZone) -> anyhow::Result<Self> {
+    pub(super) async fn begin(target: &RestoreTarget, head: BackupZone) -> anyhow::Result<Self> {
         let tenure = target
             .tenures
             .get(&head.zone)
@@ -91,7 +91,7 @@ impl ZoneWriter {
         })
     }
 
-    pub(super) async fn write_part(&mut self, target: &Target, bytes: Bytes) -> anyhow::Result<()> {
+    pub(super) async fn write_part(&mut self, target: &RestoreTarget, bytes: Bytes) -> anyhow::Result<()> {
         let (tenure, position, index) = (&self.tenure, self.position, self.parts);
         stored(|| target.zones.put_part(tenure, position, index, bytes.clone())).await?;
         self.parts += 1;
@@ -103,7 +103,7 @@ impl ZoneWriter {
         Ok(())
     }
 
-    async fn write_blob_part(&mut self, target: &Target, part: Bytes) -> anyhow::Result<()> {
+    async fn write_blob_part(&mut self, target: &RestoreTarget, part: Bytes) -> anyhow::Result<()> {
         if let Some(archive) = target.archive().await? {
             let (tenure, mark, index) = (&self.tenure, self.blob_mark(), self.blob_parts);
             archived(|| archive.put_blob_part(tenure, mark, index, part.clone())).await?;
@@ -119,7 +119,11 @@ impl ZoneWriter {
         }
     }
 
-    pub(super) async fn write_character(&mut self, target: &Target, character: BackupCharacter) -> anyhow::Result<()> {
+    pub(super) async fn write_character(
+        &mut self,
+        target: &RestoreTarget,
+        character: BackupCharacter,
+    ) -> anyhow::Result<()> {
         if character.is_resident {
             let home = Home {
                 zone: self.head.zone.clone(),
@@ -154,13 +158,13 @@ impl ZoneWriter {
         Ok(())
     }
 
-    pub(super) async fn write_ledger(&mut self, target: &Target, row: LedgerRow) -> anyhow::Result<()> {
+    pub(super) async fn write_ledger(&mut self, target: &RestoreTarget, row: LedgerRow) -> anyhow::Result<()> {
         self.make_room(target, 1, size_of::<LedgerRow>()).await?;
         self.commit.ledger.push(row);
         Ok(())
     }
 
-    async fn make_room(&mut self, target: &Target, rows: usize, bytes: usize) -> anyhow::Result<()> {
+    async fn make_room(&mut self, target: &RestoreTarget, rows: usize, bytes: usize) -> anyhow::Result<()> {
         if self.rows + rows > COMMIT_ROWS || self.bytes + bytes > COMMIT_BYTES {
             let next = empty_commit(target, self.position, Some(self.commit.mark));
             let next = ArchiveCommit {
@@ -179,7 +183,7 @@ impl ZoneWriter {
         Ok(())
     }
 
-    async fn send(&self, target: &Target, commit: &ArchiveCommit) -> anyhow::Result<()> {
+    async fn send(&self, target: &RestoreTarget, commit: &ArchiveCommit) -> anyhow::Result<()> {
         let Some(archive) = target.archive().await? else {
             return Ok(());
         };
@@ -202,7 +206,7 @@ impl ZoneWriter {
     }
 
     /// Makes the zone whole, in the archive first: what the store has seals it.
-    pub(super) async fn finish(mut self, target: &Target) -> anyhow::Result<ZoneName> {
+    pub(super) async fn finish(mut self, target: &RestoreTarget) -> anyhow::Result<ZoneName> {
         if !self.blob.is_empty() || self.blob_parts == 0 {
             let part = self.blob.split().freeze();
             self.write_blob_part(target, part).await?;
@@ -238,7 +242,7 @@ impl ZoneWriter {
     }
 }
 
-fn empty_commit(target: &Target, position: Position, parent: Option<CommitMark>) -> ArchiveCommit {
+fn empty_commit(target: &RestoreTarget, position: Position, parent: Option<CommitMark>) -> ArchiveCommit {
     ArchiveCommit {
         mark: CommitMark { position, number: 1 },
         parent,

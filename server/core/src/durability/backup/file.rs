@@ -1,5 +1,5 @@
-//! The file of a backup: frames, each with a checksum over itself and all before it. It opens no file, and holds no more
-//! of one than a frame.
+//! The file of a backup: frames, each with a checksum over itself and all before it. It opens no file, and holds no
+//! more of one than a frame.
 //!
 //! ```text
 //! file  = magic 8 bytes · layout u16 · frame …
@@ -13,7 +13,7 @@
 
 use bytes::Bytes;
 
-use super::frame::{BackupFrame, FrameError};
+use super::frame::{BackupFrame, BackupFrameError};
 use crate::limits::BACKUP_FRAME_BYTES_MAX;
 
 /// The first bytes of every backup. A transfer that changes line ends breaks them.
@@ -35,7 +35,8 @@ pub enum BackupError {
     Magic,
     /// A later build wrote it.
     #[error(
-        "the backup has layout {0}, and this build reads up to {BACKUP_LAYOUT}: use the build that made it, or a later one"
+        "the backup has layout {0}, and this build reads up to {BACKUP_LAYOUT}: use the build that made it, or a later \
+         one"
     )]
     Layout(u16),
     /// The bytes end before the end frame.
@@ -45,13 +46,13 @@ pub enum BackupError {
     #[error("frame {0} of the backup is damaged")]
     Damaged(u64),
     /// A frame can be read, and makes no sense, or none where it stands.
-    #[error("frame {number} of the backup: {error}")]
+    #[error("frame {number} of the backup makes no sense")]
     Frame {
         /// Its number, from 0.
         number: u64,
         /// The defect.
         #[source]
-        error: FrameError,
+        error: BackupFrameError,
     },
 }
 
@@ -74,8 +75,8 @@ fn checksum(before: &Checksum, body: &[u8]) -> Checksum {
     *hasher.finalize().as_bytes().first_chunk().expect("a hash is longer")
 }
 
-/// Writes a backup, frame by frame. A clone of it goes on from where it was cloned: what was written since is given up,
-/// if the file is cut there.
+/// Writes a backup, frame by frame. A clone of it goes on from where it was cloned: what was written since is given
+/// up, if the file is cut there.
 #[derive(Clone, Debug)]
 pub struct BackupWriter {
     last: Checksum,

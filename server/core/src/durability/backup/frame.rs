@@ -1,7 +1,7 @@
 //! The frames of a backup as bytes. Where a frame may stand is not decided here.
 //!
-//! A frame's description is MessagePack, and its long bytes (a part of a zone, a character at rest) stand behind that as
-//! they are. Fields are only ever added at the end of a description, with a default.
+//! A frame's description is MessagePack, and its long bytes (a part of a zone, a character at rest) stand behind
+//! that as they are. Fields are only ever added at the end of a description, with a default.
 
 use bytes::Bytes;
 use everhold_protocol::{Account, Epoch, SessionId, Tick, ZoneName};
@@ -155,9 +155,9 @@ struct LedgerFields {
 /// The bytes of a frame make no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct FrameError(pub(super) String);
+pub struct BackupFrameError(pub(super) String);
 
-impl From<rmp_serde::decode::Error> for FrameError {
+impl From<rmp_serde::decode::Error> for BackupFrameError {
     fn from(error: rmp_serde::decode::Error) -> Self {
         Self(error.to_string())
     }
@@ -187,7 +187,7 @@ impl BackupFrame {
     }
 
     /// Reads a frame.
-    pub(super) fn decode(tag: u8, described: &[u8], tail: Bytes) -> Result<Self, FrameError> {
+    pub(super) fn decode(tag: u8, described: &[u8], tail: Bytes) -> Result<Self, BackupFrameError> {
         let read = Self::decode_described(tag, described, &tail)?;
         let takes_tail = matches!(
             read,
@@ -196,10 +196,10 @@ impl BackupFrame {
         if takes_tail || tail.is_empty() {
             return Ok(read);
         }
-        Err(FrameError(format!("{} bytes too many", tail.len())))
+        Err(BackupFrameError(format!("{} bytes too many", tail.len())))
     }
 
-    fn decode_described(tag: u8, described: &[u8], tail: &Bytes) -> Result<Self, FrameError> {
+    fn decode_described(tag: u8, described: &[u8], tail: &Bytes) -> Result<Self, BackupFrameError> {
         Ok(match tag {
             TAG_HEADER => Self::Header(rmp_serde::from_slice(described)?),
             TAG_WORLD => Self::World(rmp_serde::from_slice::<WorldFields>(described)?.into()),
@@ -213,7 +213,7 @@ impl BackupFrame {
                 Self::Deleted(account, generation)
             }
             TAG_END => Self::End(rmp_serde::from_slice(described)?),
-            tag => return Err(FrameError(format!("a frame of the unknown kind {tag}"))),
+            tag => return Err(BackupFrameError(format!("a frame of the unknown kind {tag}"))),
         })
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use everhold_protocol::{Account, ZoneName};
 
 use super::file::BackupError;
-use super::frame::{BackupCharacter, BackupFrame, BackupHeader, BackupZone, FrameError};
+use super::frame::{BackupCharacter, BackupFrame, BackupFrameError, BackupHeader, BackupZone};
 use crate::durability::archive::{ColumnValue, WallMs};
 use crate::durability::rules_store::WorldFile;
 use crate::limits::PART_BYTES_MAX;
@@ -174,7 +174,7 @@ impl BackupIndex {
     const fn error(&self, why: String) -> BackupError {
         BackupError::Frame {
             number: self.frames.saturating_sub(1),
-            error: FrameError(why),
+            error: BackupFrameError(why),
         }
     }
 }

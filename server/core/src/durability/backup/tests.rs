@@ -1,3 +1,5 @@
+//! Files of backups, whole and damaged. What a backup of a running world has in it, the model beside asks.
+
 mod model;
 
 use bytes::Bytes;

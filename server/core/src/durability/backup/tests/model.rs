@@ -30,7 +30,7 @@ struct Row {
     stamp: u64,
 }
 
-/// What everybody has at one tick.
+/// The coins of everybody at one tick.
 type Truth = BTreeMap<u64, u64>;
 
 struct Model {
