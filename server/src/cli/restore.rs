@@ -2,7 +2,7 @@
 //! nothing is written while a shard lives, or over another world.
 //!
 //! ```text
-//!   check the file ─► nobody lives ─► nothing is there ─► mark ─► claim every zone, above all epochs
+//!   check the file ─► no shard lives ─► place is empty ─► mark ─► claim every zone, above all epochs
 //!                                                                    │
 //!        release ◄─ rules on record, in the mark's place ◄─ each zone: archive, store, seal, homes
 //! ```
