@@ -109,7 +109,7 @@ async fn more_news_than_are_kept_lose_the_oldest(a: &impl BanStore) {
 pub(super) async fn archived_bans_conform(a: &impl Archive, b: &impl Archive, database: &impl ArchiveDatabase) {
     let rows = || database.audit(None).len();
     let before = rows();
-    let accounts = [700, 701, 1 << 63, u64::MAX];
+    let accounts = [700, 701, 1 << 40, u64::MAX >> 1];
     for account in accounts {
         assert_eq!(a.ban(Account(account)).await.expect("answered"), None);
         for revision in [1, 2] {
