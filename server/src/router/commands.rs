@@ -1,5 +1,6 @@
 //! The router's side of a command: each becomes one call to a connection, a zone, or the store.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use everhold_core::cluster::entrance::EntranceCommand;
@@ -76,6 +77,7 @@ impl Router {
                     self.routing.handle_logout(conn);
                 }
             }
+            EntranceCommand::Banned(account) => self.routing.handle_banned(&BTreeSet::from([account])),
             EntranceCommand::Refuse(conn, refusal) => self.with(conn, |conn| conn.close(refusal.code, &refusal.detail)),
         }
     }

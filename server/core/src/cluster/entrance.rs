@@ -5,11 +5,12 @@
 //!   handle_login ─► Ask the store ─whole, no ban that holds──────────────────────────────► Admit
 //!                     │    │ a ban that holds ─► Refuse: Banned                              ▲
 //!                     │    └ not whole ─► Ask the archive, if there is one ─no such ban──────┘
-//!                     └ no answer ─► Wait is told once, and the same is asked again, until the client goes
+//!                     └ no answer ─► a secret: Admit; a ticket: Wait is told once
+//!                                    the same is asked again, until the client goes; a ban then: Banned
 //! ```
 //!
-//! A place that does not answer is no reason to let anybody in, nor to turn anybody away: what would follow, in the
-//! zone, waits for the same store.
+//! A place that does not answer is no reason to let a ticket in, nor to turn it away. A session goes on: the place of
+//! bans may be gone alone, while a zone is whole, and a ban that is found later ends it then.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub enum EntranceCommand {
     },
     /// Closes the connection.
     Refuse(AttachToken, Refusal),
+    /// The account is banned, of a connection that was handed on already: tell routing.
+    Banned(Account),
 }
 
 /// A place that has bans.
@@ -113,6 +116,8 @@ struct Entering {
     /// The last wait; zero before the first.
     waited: Duration,
     logs_out: bool,
+    /// Whether routing has the connection: a session whose ban is not known yet.
+    is_admitted: bool,
 }
 
 impl Entrance {
@@ -138,6 +143,7 @@ impl Entrance {
             place: BanPlace::Store,
             waited: Duration::ZERO,
             logs_out: false,
+            is_admitted: false,
         };
         self.commands.push_back(entering.ask(conn));
         self.entering.insert(conn, entering);
@@ -145,7 +151,7 @@ impl Entrance {
 
     /// Notes that the player of a connection ends its session. Returns whether the connection is still here.
     pub fn handle_logout(&mut self, conn: AttachToken) -> bool {
-        let entering = self.entering.get_mut(&conn);
+        let entering = self.entering.get_mut(&conn).filter(|entering| !entering.is_admitted);
         entering.map(|entering| entering.logs_out = true).is_some()
     }
 
@@ -168,24 +174,30 @@ impl Entrance {
             }
             BanAnswer::Archived(ban) => ban,
             BanAnswer::Unknown(_) => {
-                if entering.waited.is_zero() {
-                    self.commands.push_back(EntranceCommand::Wait(conn));
+                if entering.waited.is_zero() && !entering.is_admitted {
+                    self.commands.push_back(entering.greet_unchecked(conn));
                 }
                 entering.waited = (2 * entering.waited).clamp(ASK_AGAIN.0, ASK_AGAIN.1);
                 return self.commands.push_back(entering.ask(conn));
             }
+            BanAnswer::Unreadable(_) if entering.is_admitted => None,
             BanAnswer::Unreadable(_) => {
                 let detail = "the account cannot be looked up; try again";
                 return self.refuse(conn, RefusalCode::Internal, detail);
             }
         };
-        if ban.is_some_and(|ban| ban.holds_at(unix_ms)) {
-            return self.refuse(conn, RefusalCode::Banned, BANNED_DETAIL);
-        }
-        if let Some(Entering { login, logs_out, .. }) = self.entering.remove(&conn) {
-            self.commands
-                .push_back(EntranceCommand::Admit { conn, login, logs_out });
-        }
+        let is_banned = ban.is_some_and(|ban| ban.holds_at(unix_ms));
+        let Some(entering) = self.entering.remove(&conn) else {
+            return;
+        };
+        let (account, is_admitted) = (entering.account, entering.is_admitted);
+        let Entering { login, logs_out, .. } = entering;
+        self.commands.push_back(match (is_admitted, is_banned) {
+            (true, false) => return,
+            (true, true) => EntranceCommand::Banned(account),
+            (false, true) => EntranceCommand::Refuse(conn, Refusal::new(RefusalCode::Banned, BANNED_DETAIL)),
+            (false, false) => EntranceCommand::Admit { conn, login, logs_out },
+        });
     }
 
     /// The next thing to do. Call it after every `handle_*` until there is none.
@@ -201,6 +213,19 @@ impl Entrance {
 }
 
 impl Entering {
+    /// Lets a session in, whose ban is not known, and tells a newcomer to wait.
+    fn greet_unchecked(&mut self, conn: AttachToken) -> EntranceCommand {
+        if matches!(self.login, Login::Ticket(_)) {
+            return EntranceCommand::Wait(conn);
+        }
+        self.is_admitted = true;
+        EntranceCommand::Admit {
+            conn,
+            login: self.login.clone(),
+            logs_out: self.logs_out,
+        }
+    }
+
     const fn ask(&self, conn: AttachToken) -> EntranceCommand {
         EntranceCommand::Ask {
             conn,
@@ -213,9 +238,12 @@ impl Entering {
 
 #[cfg(test)]
 mod tests {
+    use everhold_protocol::limits::SECRET_BYTES;
     use everhold_protocol::ticket::TicketClaims;
+    use everhold_protocol::{Epoch, SessionId};
 
     use super::*;
+    use crate::ingress::ResumeClaim;
 
     const CONN: AttachToken = AttachToken(1);
     const NOW: u64 = 5_000;
@@ -250,8 +278,12 @@ mod tests {
 
     /// The commands for a connection that has these answers, in a word or two each.
     fn words(has_archive: bool, answers: Vec<BanAnswer>) -> Vec<String> {
+        words_for(login(), has_archive, answers)
+    }
+
+    fn words_for(login: Login, has_archive: bool, answers: Vec<BanAnswer>) -> Vec<String> {
         let mut entrance = Entrance::new(has_archive);
-        entrance.handle_login(CONN, login());
+        entrance.handle_login(CONN, login);
         for answer in answers {
             entrance.handle_answer(NOW, CONN, answer);
         }
@@ -260,6 +292,7 @@ mod tests {
             EntranceCommand::Wait(_) => "wait".to_owned(),
             EntranceCommand::Admit { .. } => "admit".to_owned(),
             EntranceCommand::Refuse(_, refusal) => format!("{:?}", refusal.code),
+            EntranceCommand::Banned(account) => format!("end {}", account.0),
         };
         std::iter::from_fn(|| entrance.poll_command()).map(word).collect()
     }
@@ -289,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_lets_nobody_in_and_turns_nobody_away() {
+    fn silence_lets_no_ticket_in_and_turns_none_away() {
         let silent = words(true, vec![unknown(), unknown(), stored(None, false), unknown()]);
         let expected = [
             "Store 0",
@@ -303,6 +336,27 @@ mod tests {
         assert_eq!(silent, expected);
         let long = words(true, vec![unknown(); 9]);
         assert_eq!(long.last().map(String::as_str), Some("Store 2000"));
+    }
+
+    #[test]
+    fn session_goes_on_during_silence_and_a_ban_that_is_found_later_ends_it() {
+        let resume = || {
+            Login::Resume(ResumeClaim {
+                account: Account(7),
+                zone: "meadow".parse().expect("a name"),
+                session: SessionId::default(),
+                secret: [1; SECRET_BYTES],
+                epoch: Epoch(1),
+                event_seq: 0,
+            })
+        };
+        let banned = words_for(resume(), true, vec![stored(Some(ban(None, false)), true)]);
+        assert_eq!(banned, ["Store 0", "Banned"], "an answer is waited for");
+        let late = vec![unknown(), unknown(), stored(Some(ban(None, false)), true)];
+        let late = words_for(resume(), true, late);
+        assert_eq!(late, ["Store 0", "admit", "Store 250", "Store 500", "end 7"]);
+        let free = words_for(resume(), true, vec![unknown(), stored(None, true)]);
+        assert_eq!(free, ["Store 0", "admit", "Store 250"]);
     }
 
     #[test]
