@@ -41,7 +41,7 @@ redis-play: tools redis
 
 # Players who trade while state store, shards, and archive die. For example: make archive PLAYERS=1000 OUTAGE=60
 archive: tools redis postgres
-	EVERHOLD_ARCHIVE_PLAYERS=$(PLAYERS) EVERHOLD_ARCHIVE_OUTAGE_S=$(OUTAGE) $(CARGO) test --release --workspace $(FEATURES) --test shards -- ledger:: restored:: --nocapture --test-threads 1
+	ARCHIVE_PLAYERS=$(PLAYERS) ARCHIVE_OUTAGE_S=$(OUTAGE) $(CARGO) test --release --workspace $(FEATURES) --test shards -- ledger:: restored:: --nocapture --test-threads 1
 
 # Players on shards, networks, and a store under faults that are drawn from a seed. For example: make soak SECONDS=900 STORE=embedded
 soak: tools redis

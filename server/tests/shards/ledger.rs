@@ -1,6 +1,6 @@
 //! The archive's ledger over crashes: of shards that are killed under players who trade, and of the archive itself.
 //!
-//! `EVERHOLD_ARCHIVE_PLAYERS=1000 EVERHOLD_ARCHIVE_OUTAGE_S=60` makes the long form of the tests that read them.
+//! `ARCHIVE_PLAYERS=1000 ARCHIVE_OUTAGE_S=60` makes the long form of the tests that read them.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ pub(crate) fn number(name: &str, default: usize) -> usize {
 
 /// Returns how many players trade.
 pub(crate) fn traders() -> usize {
-    number("EVERHOLD_ARCHIVE_PLAYERS", 60)
+    number("ARCHIVE_PLAYERS", 60)
 }
 
 /// Players that trade at the shard that `addr` leads to.
@@ -90,7 +90,7 @@ fn ledger_has_every_move_of_shards_that_were_killed() {
 
 #[test]
 fn archive_that_is_away_under_load_delays_no_adoption_and_misses_nothing() {
-    let outage = Duration::from_secs(number("EVERHOLD_ARCHIVE_OUTAGE_S", 9) as u64);
+    let outage = Duration::from_secs(number("ARCHIVE_OUTAGE_S", 9) as u64);
     let mut server = PostgresServer::start(Disk::Unsynced);
     server.create_database(DATABASE);
     let lines = format!("[archive]\nurl = \"{}\"\ninterval_ms = 1000\n", server.url(DATABASE));

@@ -1,6 +1,6 @@
 //! Zones that the state store has lost with all shards go on from the archive, and wait for it.
 //!
-//! `EVERHOLD_ARCHIVE_PLAYERS=1000` makes the long form.
+//! `ARCHIVE_PLAYERS=1000` makes the long form.
 
 use std::collections::BTreeMap;
 use std::path::Path;
