@@ -25,5 +25,5 @@ pub mod swarm;
 pub mod sweep;
 
 pub use behavior::{Behavior, Spot};
-pub use report::{SimulatorHealth, SwarmReport, ZoneFailover, ZonePlayers};
+pub use report::{PlayerStay, Possessions, SimulatorHealth, SwarmReport, ZoneFailover, ZonePlayers};
 pub use swarm::{Control, SwarmConfig, SwarmError, SwarmPhase, SwarmProgress, ZoneProgress, run};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use everhold_protocol::Epoch;
+use everhold_protocol::{Account, EntityId, Epoch, OwnState};
 use serde::Serialize;
 
 use crate::behavior::Behavior;
@@ -47,6 +47,34 @@ pub struct ZoneFailover {
     /// The time at which each player was first shown something by the new owner.
     #[serde(skip)]
     pub first_snapshot_at_ms: Vec<f64>,
+}
+
+/// What a player has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Possessions {
+    /// Gold.
+    pub gold: u64,
+    /// Its things, in order of their numbers.
+    pub things: Vec<EntityId>,
+}
+
+impl From<&OwnState> for Possessions {
+    fn from(own: &OwnState) -> Self {
+        let mut things: Vec<EntityId> = own.items.iter().map(|item| item.uid).collect();
+        things.sort_unstable();
+        Self { gold: own.gold, things }
+    }
+}
+
+/// A player's stay in the world, from its first attach to its log-out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayerStay {
+    /// Its account.
+    pub account: Account,
+    /// What it was told at its first attach that it has.
+    pub came_with: Possessions,
+    /// What it had when it left; `None` if it did not hear everything before that.
+    pub left_with: Option<Possessions>,
 }
 
 /// The simulator's measurements of itself.
@@ -147,6 +175,9 @@ pub struct SwarmReport {
     pub errors: Vec<String>,
     /// Whether the simulator kept up.
     pub simulator: SimulatorHealth,
+    /// The stay of each player, in order of account.
+    #[serde(skip)]
+    pub stays: Vec<PlayerStay>,
     #[serde(skip)]
     pub(crate) origin: RunOrigin,
 }

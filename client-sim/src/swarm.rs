@@ -10,6 +10,7 @@ mod drops;
 mod failover;
 mod frame_lag;
 mod player;
+mod stay;
 mod tally;
 mod unconfirmed;
 mod watch;
@@ -291,6 +292,7 @@ impl Swarm {
         }
         for index in (0..settled.len()).filter(|index| settled[*index]) {
             self.checker.on_settled(index);
+            self.players[index].on_settled();
         }
     }
 
@@ -325,6 +327,9 @@ impl Swarm {
             ..
         } = self;
         let failovers = failover::failovers(&players, &tally);
+        let first = config.first_account;
+        let stays = players.iter().zip(first..);
+        let stays = stays.filter_map(|(player, account)| player.stay(Account(account)));
         let zones = tally.zones.iter().enumerate().map(|(index, zone)| ZonePlayers {
             name: zone.name.to_string(),
             players: players.iter().filter(|player| player.zone() == index).count(),
@@ -351,6 +356,7 @@ impl Swarm {
             intents_refused: tally.intents_refused,
             errors: tally.errors.into_lines(),
             simulator: played.health,
+            stays: stays.collect(),
             origin: RunOrigin(origin),
             ..SwarmReport::default()
         };

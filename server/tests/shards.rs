@@ -56,6 +56,14 @@ mod accounts;
 mod ledger;
 #[path = "shards/restored.rs"]
 mod restored;
+#[path = "shards/plain.rs"]
+mod plain;
+#[path = "shards/accounts.rs"]
+mod accounts;
+#[path = "shards/at_rest.rs"]
+mod at_rest;
+#[path = "shards/archive_cost.rs"]
+mod archive_cost;
 #[path = "shards/damage.rs"]
 mod damage;
 #[path = "shards/replay.rs"]
@@ -64,6 +72,7 @@ mod replay;
 mod rest;
 #[path = "shards/backup.rs"]
 mod backup;
+mod bans;
 #[path = "shards/evidence.rs"]
 mod evidence;
 #[path = "shards/apart.rs"]

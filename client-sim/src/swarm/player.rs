@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use everhold_protocol::client::{Client, ClientConfig, Command, ConnId, Notice};
 use everhold_protocol::message::Credential;
-use everhold_protocol::{Epoch, ServerMessage, SnapshotHeader, Tick};
+use everhold_protocol::{Account, Epoch, ServerMessage, SnapshotHeader, Tick};
 
+use super::stay::Stay;
 use super::tally::{Crossing, Tally};
 use super::unconfirmed::Unconfirmed;
 use crate::behavior::Decider;
 use crate::checker::{Attachment, Checker};
 use crate::net::{LinkId, Net, NetError, NetEvent, Owner};
+use crate::report::PlayerStay;
 
 /// State that all players share while one of them acts.
 pub(super) struct SwarmContext<'a> {
@@ -74,6 +76,7 @@ pub(super) struct SwarmPlayer {
     /// Epoch and tick of the snapshot that covered the last intent, and had it confirmed.
     covered_at: Option<(Epoch, Tick)>,
     event_seq_told: u64,
+    stay: Stay,
     last_trouble: String,
 }
 
@@ -102,6 +105,7 @@ impl SwarmPlayer {
             last_pushed: 0,
             covered_at: None,
             event_seq_told: 0,
+            stay: Stay::default(),
             last_trouble: "nobody has answered".to_owned(),
         }
     }
@@ -197,6 +201,16 @@ impl SwarmPlayer {
             self.pump(stage)?;
         }
         Ok(())
+    }
+
+    /// It has heard everything that it ever will.
+    pub(super) fn on_settled(&mut self) {
+        self.stay.on_settled();
+    }
+
+    /// Returns its stay, if it got in.
+    pub(super) fn stay(&self, account: Account) -> Option<PlayerStay> {
+        self.stay.report(account, &self.client.mirror().own)
     }
 
     /// Datagrams from its owner that no client can read.
@@ -427,6 +441,7 @@ impl SwarmPlayer {
         self.last_pushed = self.last_pushed.saturating_sub(*lost_inputs);
         self.unconfirmed.renumber(*lost_inputs);
         self.life = Life::Playing;
+        self.stay.on_attached(own);
         self.zone = stage.tally.zone(zone);
         self.attached_at = Some(stage.since());
         if let Some(failover) = failover {

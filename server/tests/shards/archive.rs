@@ -19,14 +19,19 @@ pub(crate) const DATABASE: &str = "world";
 
 /// The coins of each account, and the number of its things: by its own row, and by the moves of the ledger.
 pub(crate) const BALANCES: &str = "
-    SELECT account, gold, (SELECT count(*) FROM belongings b WHERE b.account = c.account),
-        (SELECT coalesce(sum(CASE WHEN taker = c.account THEN amount ELSE 0 END
-            - CASE WHEN giver = c.account THEN amount ELSE 0 END), 0)
-         FROM ledger l WHERE value = 'gold' AND undone_by IS NULL),
-        (SELECT coalesce(sum(CASE WHEN taker = c.account THEN 1 ELSE 0 END
-            - CASE WHEN giver = c.account THEN 1 ELSE 0 END), 0)
-         FROM ledger l WHERE value = 'item' AND undone_by IS NULL)
-    FROM characters c ORDER BY account";
+    WITH moves AS (
+        SELECT taker AS account, value, amount FROM ledger WHERE taker IS NOT NULL AND undone_by IS NULL
+        UNION ALL
+        SELECT giver, value, -amount FROM ledger WHERE giver IS NOT NULL AND undone_by IS NULL),
+    sums AS (
+        SELECT account, sum(CASE WHEN value = 'gold' THEN amount ELSE 0 END) AS gold,
+            sum(CASE WHEN value = 'item' THEN sign(amount) ELSE 0 END) AS items
+        FROM moves GROUP BY account),
+    things AS (SELECT account, count(*) AS items FROM belongings GROUP BY account)
+    SELECT c.account, c.gold, coalesce(t.items, 0), CAST(coalesce(s.gold, 0) AS BIGINT),
+        CAST(coalesce(s.items, 0) AS BIGINT)
+    FROM characters c LEFT JOIN sums s ON s.account = c.account LEFT JOIN things t ON t.account = c.account
+    ORDER BY c.account";
 
 /// The moves from one account to another.
 pub(crate) const GIFTS: &str = "SELECT count(*) FROM ledger WHERE giver IS NOT NULL AND taker IS NOT NULL";
