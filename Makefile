@@ -9,18 +9,20 @@ SECONDS ?= 84
 # For `make sim`: how many simulated clusters, and the first one's seed.
 SEEDS ?= 1000
 FROM ?= 1
-# For `make soak`: where the world is kept (redis or embedded), the seed (drawn, if there is none), and how many players (also of `make archive`).
+# For `make soak`: where the world is kept (redis or embedded), the seed (drawn, if there is none), and how many players (also of the targets after it).
 STORE ?= redis
 SEED ?=
 PLAYERS ?=
 # For `make archive`: how long the archive is away, s.
 OUTAGE ?=
+# For `make accounts`: accounts that come in turn. For `make at-rest`: accounts at rest.
+ACCOUNTS ?=
 # For `make siege`: packets of garbage in a second, to compare strangers with.
 GARBAGE ?= 5000
 # One set of features for all checks, so that what they depend on is compiled once.
 FEATURES = --features everhold-fuzz/libfuzzer
 
-.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench sim fuzz fuzz-keep udp-floor dist tools redis postgres redis-play soak archive siege iproute2 python fuzzer valgrind
+.PHONY: test lint docs unit bins instructions instructions-accept deny demo bench sim fuzz fuzz-keep udp-floor dist tools redis postgres redis-play soak archive accounts at-rest archive-cost archive-share levels siege iproute2 python fuzzer valgrind
 
 test: lint docs unit instructions fuzz deny
 
@@ -42,6 +44,32 @@ redis-play: tools redis
 # Players who trade while state store, shards, and archive die. For example: make archive PLAYERS=1000 OUTAGE=60
 archive: tools redis postgres
 	ARCHIVE_PLAYERS=$(PLAYERS) ARCHIVE_OUTAGE_S=$(OUTAGE) $(CARGO) test --release --workspace $(FEATURES) --test shards -- ledger:: restored:: --nocapture --test-threads 1
+
+# Accounts that log in, play, and log out in turn, and find everything again. For example: make accounts ACCOUNTS=100000
+accounts: tools redis postgres
+	ACCOUNTS=$(ACCOUNTS) $(CARGO) test --release --workspace $(FEATURES) --test shards -- accounts:: --nocapture --test-threads 1
+
+# What accounts at rest cost: as few as play, and many, side by side. For example: make at-rest ACCOUNTS=1000000 PLAYERS=1000
+at-rest: tools
+	AT_REST=$(ACCOUNTS) AT_REST_PLAYERS=$(PLAYERS) $(CARGO) test --release --workspace $(FEATURES) --test shards -- at_rest:: --nocapture
+
+# Ticks with and without the archive, five windows of 12 s before, while, and after it is away. For example: make archive-cost PLAYERS=1000
+archive-cost: tools redis postgres
+	ARCHIVE_PLAYERS=$(PLAYERS) ARCHIVE_WINDOWS=5 $(CARGO) test --release --workspace $(FEATURES) --test shards -- archive_cost::ticks --nocapture
+
+# The archive's share of a shard's processor time. For example: make archive-share PLAYERS=3000
+archive-share: tools redis postgres
+	ARCHIVE_SHARE_PLAYERS=$(PLAYERS) $(CARGO) test --release --workspace $(FEATURES) --test shards -- archive_cost::archive_takes --nocapture
+
+# What each level of durability costs, in turn in one run, on a Redis with one replica. For example: make levels PLAYERS=500
+levels: tools redis
+	$(CARGO) build --release --workspace --bins $(FEATURES)
+	@dir=$$(mktemp -d); trap 'kill $$first $$second 2>/dev/null; wait; rm -rf "$$dir"' EXIT INT TERM; mkdir "$$dir/1" "$$dir/2"; \
+	redis-server --port 7471 --bind 127.0.0.1 --dir "$$dir/1" --appendonly yes --min-replicas-to-write 1 --logfile log & first=$$!; \
+	redis-server --port 7472 --bind 127.0.0.1 --dir "$$dir/2" --appendonly yes --min-replicas-to-write 1 --logfile log \
+	  --replicaof 127.0.0.1 7471 & second=$$!; \
+	timeout 20 sh -c 'until redis-cli -p 7472 info replication 2>/dev/null | grep -q master_link_status:up; do sleep 0.2; done'; \
+	target/release/everhold demo --compare=replica,store,async --players $(or $(PLAYERS),200) --seconds 16 --store redis://127.0.0.1:7471
 
 # Players on shards, networks, and a store under faults that are drawn from a seed. For example: make soak SECONDS=900 STORE=embedded
 soak: tools redis

@@ -15,7 +15,7 @@ use everhold_testing::redis::Persistence;
 
 use crate::archive::{BALANCES, DATABASE, assert_balanced, in_file, in_postgres, stop};
 use crate::ledger::number;
-use crate::plain::{memory_mib, plain, plain_lines, run_of};
+use crate::plain::{memory_mib, plain, plain_lines, run_of, say};
 use crate::world::{PATIENCE, World};
 
 /// From so many accounts on it is the long form.
@@ -133,7 +133,7 @@ impl Turnstile {
         let orders = SwarmConfig {
             connect: vec![self.world.cluster.all[self.shard].addr],
             players,
-            seconds: 2.0,
+            seconds: if self.scale.is_long() { 2.0 } else { 0.5 },
             zones: vec![plain()],
             behavior: Behavior::Trade,
             keys: self.world.cluster.keys(),
@@ -177,7 +177,9 @@ impl Turnstile {
         self.memory_max = self.memory_max.max(memory);
         if self.scale.is_long() {
             let (characters, rate, lag) = (run.characters, run.tick_rate, run.archive_lag_ticks);
-            println!("{what}; {characters} characters, {memory} MiB, {rate:.1} ticks/s, archive lag {lag:?}");
+            say(&format!(
+                "{what}; {characters} characters, {memory} MiB, {rate:.1} ticks/s, archive lag {lag:?}"
+            ));
         }
     }
 
@@ -291,11 +293,11 @@ fn pass(world: World, shelf: Shelf) {
     let (slowest, fastest) = rates
         .iter()
         .fold((f64::MAX, 0.0_f64), |(a, b), rate| (a.min(*rate), b.max(*rate)));
-    println!(
+    say(&format!(
         "{} accounts in {seconds:.0} s ({mean:.0}/s, {slowest:.0} to {fastest:.0}/s while a wave came in); at most {} \
          characters and {} MiB; base {base_before} bytes before, {base_after} after",
         scale.accounts, turnstile.characters_max, turnstile.memory_max
-    );
+    ));
     assert!(
         base_after <= base_before + BASE_SLACK_BYTES + remembered,
         "{base_before} to {base_after}"

@@ -15,7 +15,7 @@ use everhold_testing::redis::Persistence;
 
 use crate::archive::{BALANCES, DATABASE, assert_balanced, in_postgres, stop};
 use crate::ledger::{number, traders};
-use crate::plain::{median, memory_mib, plain, plain_lines, run_of, ticks_between};
+use crate::plain::{median, memory_mib, plain, plain_lines, run_of, say, ticks_between};
 use crate::world::World;
 
 /// Windows from which on ratios of times are judged: fewer say nothing.
@@ -55,7 +55,7 @@ struct Windows {
 impl Windows {
     fn of_environment() -> Self {
         let count = number("ARCHIVE_WINDOWS", 1);
-        let s = if count < JUDGED_WINDOWS { 4 } else { 12 };
+        let s = if count < JUDGED_WINDOWS { 3 } else { 12 };
         Self {
             count,
             length: Duration::from_secs(s),
@@ -93,7 +93,10 @@ impl Windows {
         let ticks = ticks_between(first, &run);
         let (stage, with, without) = (self.stage, &mut self.with, &mut self.without);
         if stage == Stage::Away { without } else { with }.push(ticks);
-        println!("{stage:?}: {ticks:?}, {:.1} ticks/s, lag {lag}", run.tick_rate);
+        say(&format!(
+            "{stage:?}: {ticks:?}, {:.1} ticks/s, lag {lag}",
+            run.tick_rate
+        ));
         self.begun = Some((Instant::now(), run));
         self.turn(server)
     }
@@ -121,13 +124,13 @@ impl Windows {
         let of = |windows: &[Percentiles], value: fn(&Percentiles) -> f64| median(windows.iter().map(value));
         let p50 = |windows| of(windows, |ticks| ticks.p50);
         let p99 = |windows| of(windows, |ticks| ticks.p99);
-        println!(
+        say(&format!(
             "ticks with the archive {:.3}/{:.3} ms, without {:.3}/{:.3} ms (medians of p50/p99)",
             p50(&self.with),
             p99(&self.with),
             p50(&self.without),
             p99(&self.without)
-        );
+        ));
         (
             p50(&self.without) / p50(&self.with),
             p99(&self.without) / p99(&self.with),
@@ -159,7 +162,7 @@ fn ticks_take_as_long_while_the_archive_is_away_as_with_it() {
     let lines = plain_lines(&file, 30 * second, Some(&url), second);
     let shard = world.shard_configured(&[plain()], &lines);
     let mut windows = Windows::of_environment();
-    let warm_up = if windows.count < JUDGED_WINDOWS { 1.0 } else { 10.0 };
+    let warm_up = if windows.count < JUDGED_WINDOWS { 0.0 } else { 10.0 };
     let orders = orders(&world, shard, traders(), (warm_up, 600.0));
     let report = client_sim::run(orders, &mut |progress| {
         world.cluster.listen();
@@ -171,10 +174,10 @@ fn ticks_take_as_long_while_the_archive_is_away_as_with_it() {
     let report = report.expect("a run");
     assert!(report.is_clean(), "{:#?}", report.errors);
     let (p50, p99) = windows.ratios();
-    println!(
+    say(&format!(
         "without ÷ with: p50 {p50:.3}, p99 {p99:.3}; longest lag {} ticks, at most {} MiB",
         windows.lag_max, windows.memory_max
-    );
+    ));
     let away_s = windows.count as u64 * windows.length.as_secs();
     assert!(windows.lag_max >= 15 * away_s, "the lag is shown: {}", windows.lag_max);
     if windows.count >= JUDGED_WINDOWS {
@@ -212,7 +215,7 @@ fn processor_time(pid: u32) -> (BTreeMap<String, f64>, f64) {
 fn share_of(world: &mut World, archive: (&str, &str), thread: &str) -> f64 {
     let players = number("ARCHIVE_SHARE_PLAYERS", 40);
     let is_long = players >= JUDGED_PLAYERS;
-    let (interval, seconds) = if is_long { (30, (20.0, 60.0)) } else { (1, (1.0, 6.0)) };
+    let (interval, seconds) = if is_long { (30, (20.0, 60.0)) } else { (1, (0.0, 3.0)) };
     let file = world.world_file("plain.toml");
     let url = Some(archive.1).filter(|url| !url.is_empty());
     let linger = Duration::from_secs(30);
@@ -240,9 +243,16 @@ fn share_of(world: &mut World, archive: (&str, &str), thread: &str) -> f64 {
         let at = |look: &BTreeMap<String, f64>| look.get(name).copied().unwrap_or_default();
         at(&after) - at(&before)
     };
-    println!("{} at {players} players: {all:.2} s of processor time", archive.0);
+    say(&format!(
+        "{} at {players} players: {all:.2} s of processor time",
+        archive.0
+    ));
     for name in after.keys() {
-        println!("  {name}: {:.2} s, {:.2} %", took(name), 100.0 * took(name) / all);
+        say(&format!(
+            "  {name}: {:.2} s, {:.2} %",
+            took(name),
+            100.0 * took(name) / all
+        ));
     }
     assert!(thread.is_empty() || after.contains_key(thread), "{after:?}");
     stop(world, shard);

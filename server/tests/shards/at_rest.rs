@@ -24,7 +24,7 @@ use everhold_store::sqlite::SqliteArchive;
 
 use crate::archive::in_file;
 use crate::ledger::number;
-use crate::plain::{median, memory_mib, plain, plain_lines, plain_world, run_of, stage_between, ticks_between};
+use crate::plain::{median, memory_mib, plain, plain_lines, plain_world, run_of, say, stage_between, ticks_between};
 use crate::world::alone;
 
 /// Time for which the body of somebody who is away stays: short, so that the next window begins with an empty zone.
@@ -131,10 +131,10 @@ impl Side {
         std::fs::create_dir_all(cluster.world()).expect("a writable directory");
         let begin = Instant::now();
         fill(&cluster.world().join("archive.db"), &rules, accounts).await;
-        println!(
+        say(&format!(
             "{accounts} characters written in {:.0} s",
             begin.elapsed().as_secs_f64()
-        );
+        ));
         let config = dir.path().join("shard.toml");
         let lines = plain_lines(&dir.path().join("plain.toml"), LINGER, None, Duration::from_secs(2));
         std::fs::write(&config, lines).expect("a writable directory");
@@ -142,7 +142,7 @@ impl Side {
         let shard = cluster
             .start(&[plain()], &["--config", config.to_str().expect("text")])
             .expect("a shard that serves");
-        println!("it serves after {:.1} s", begin.elapsed().as_secs_f64());
+        say(&format!("it serves after {:.1} s", begin.elapsed().as_secs_f64()));
         Self {
             cluster,
             shard,
@@ -256,12 +256,12 @@ async fn characters_at_rest_cost_their_zone_nothing() {
     });
     for (accounts, side) in [(players, &few), (at_rest, &many)] {
         let [p50, p99, capture, base, memory] = side.medians();
-        println!(
+        say(&format!(
             "{accounts} accounts, {players} play: tick {p50:.2}/{p99:.2} ms, longest capture {capture:.2} ms, base {base} \
              bytes, {memory} MiB"
-        );
+        ));
         for window in &side.windows {
-            println!("  {window:?}");
+            say(&format!("  {window:?}"));
             assert_eq!(u64::from(window.characters), players, "the zone has those who play");
         }
     }
@@ -273,12 +273,12 @@ async fn characters_at_rest_cost_their_zone_nothing() {
     assert!(large[4] < small[4] * 1.3 + 32.0, "memory: {small:?} and {large:?}");
     if is_long {
         let ratio = |index: usize| large[index] / small[index];
-        println!(
+        say(&format!(
             "ratios: tick p50 {:.3}, p99 {:.3}, capture {:.3}",
             ratio(0),
             ratio(1),
             ratio(2)
-        );
+        ));
     }
     tokio::task::block_in_place(|| many.assert_sample(at_rest / 2));
 }

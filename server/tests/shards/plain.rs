@@ -68,6 +68,12 @@ pub(crate) fn stage_between(stage: TickStage, before: &ZoneRun, after: &ZoneRun)
     added(&of(before), &of(after))
 }
 
+/// Tells a figure to whoever runs a long form.
+#[expect(clippy::print_stdout, reason = "a test's output is shown if it is asked for")]
+pub(crate) fn say(words: &str) {
+    println!("{words}");
+}
+
 /// Returns the middle one.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();

@@ -6,7 +6,7 @@
 //! in one.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,6 +27,9 @@ const GROUP_MAX: usize = 256;
 
 /// Expired records that one group of writes takes out: more than it writes, so that they do not pile up.
 const EXPIRED_MAX: i64 = 2 * GROUP_MAX as i64;
+
+/// Longest time for which the file is left to others after a group: a log-in waits for it.
+const FREE_MAX: Duration = Duration::from_millis(100);
 
 type Outcome = Result<Option<Home>, StoreError>;
 
@@ -131,13 +134,16 @@ fn write_group(world: &mut World, waiting: &Mutex<Vec<HomeWrite>>) {
     if group.is_empty() {
         return;
     }
+    let mut held_since = None;
     let outcomes: Result<Vec<Outcome>, StoreError> = world.write(|file| {
+        held_since = Some(Instant::now());
         forget_expired(file)?;
         Ok(group
             .iter()
             .map(|write| carry_out(file, write))
             .collect::<rusqlite::Result<_>>()?)
     });
+    let held = held_since.map_or(Duration::ZERO, |since| since.elapsed());
     match outcomes {
         Ok(outcomes) => {
             for (write, outcome) in group.into_iter().zip(outcomes) {
@@ -152,6 +158,9 @@ fn write_group(world: &mut World, waiting: &Mutex<Vec<HomeWrite>>) {
             }
         }
     }
+    // Who waits for a SQLite file looks at it now and then: one that is free only between two groups is hardly ever
+    // found free, and leases run out. So it is free for as long as it was held.
+    std::thread::sleep(held.min(FREE_MAX));
 }
 
 /// Takes some characters out that have expired. The archive has them.
