@@ -32,7 +32,7 @@ const JUDGED_PLAYERS: usize = 3_000;
 
 /// The archive in a run of windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum OutageStage {
     Before,
     Away,
     /// Started again, and not caught up.
@@ -44,7 +44,7 @@ enum Stage {
 struct Windows {
     count: usize,
     length: Duration,
-    stage: Stage,
+    stage: OutageStage,
     begun: Option<(Instant, ZoneRun)>,
     with: Vec<Percentiles>,
     without: Vec<Percentiles>,
@@ -59,7 +59,7 @@ impl Windows {
         Self {
             count,
             length: Duration::from_secs(s),
-            stage: Stage::Before,
+            stage: OutageStage::Before,
             begun: None,
             with: Vec::new(),
             without: Vec::new(),
@@ -76,10 +76,10 @@ impl Windows {
         let lag = run.archive_lag_ticks.unwrap_or_default();
         self.lag_max = self.lag_max.max(lag);
         self.memory_max = self.memory_max.max(memory_mib(cluster, shard));
-        if self.stage == Stage::Late {
+        if self.stage == OutageStage::Late {
             // Two intervals.
             if lag <= 40 {
-                self.stage = Stage::After;
+                self.stage = OutageStage::After;
             }
             return false;
         }
@@ -92,7 +92,7 @@ impl Windows {
         }
         let ticks = ticks_between(first, &run);
         let (stage, with, without) = (self.stage, &mut self.with, &mut self.without);
-        if stage == Stage::Away { without } else { with }.push(ticks);
+        if stage == OutageStage::Away { without } else { with }.push(ticks);
         say(&format!(
             "{stage:?}: {ticks:?}, {:.1} ticks/s, lag {lag}",
             run.tick_rate
@@ -105,15 +105,15 @@ impl Windows {
     fn turn(&mut self, server: &mut PostgresServer) -> bool {
         let (with, without) = (self.with.len(), self.without.len());
         match self.stage {
-            Stage::Before if with == self.count => {
+            OutageStage::Before if with == self.count => {
                 server.kill();
-                (self.stage, self.begun) = (Stage::Away, None);
+                (self.stage, self.begun) = (OutageStage::Away, None);
             }
-            Stage::Away if without == self.count => {
+            OutageStage::Away if without == self.count => {
                 server.start_again();
-                (self.stage, self.begun) = (Stage::Late, None);
+                (self.stage, self.begun) = (OutageStage::Late, None);
             }
-            Stage::After => return with == 2 * self.count,
+            OutageStage::After => return with == 2 * self.count,
             _ => {}
         }
         false

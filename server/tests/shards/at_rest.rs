@@ -105,7 +105,7 @@ async fn fill(path: &Path, rules: &Arc<RuleBook>, count: u64) {
 
 /// A window of play, as the shard reported it.
 #[derive(Clone, Copy, Debug)]
-struct Window {
+struct PlayWindow {
     ticks: Percentiles,
     capture: Percentiles,
     characters: u32,
@@ -114,15 +114,15 @@ struct Window {
 }
 
 /// A world with so many accounts.
-struct Side {
+struct RestedWorld {
     cluster: LocalCluster,
     shard: usize,
-    windows: Vec<Window>,
+    windows: Vec<PlayWindow>,
     // Removed when the processes are gone.
     _dir: tempfile::TempDir,
 }
 
-impl Side {
+impl RestedWorld {
     async fn start(accounts: u64) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut cluster = LocalCluster::new(env!("CARGO_BIN_EXE_everhold").into(), dir.path());
@@ -186,7 +186,7 @@ impl Side {
         let (_, looks) = self.play(1, players, seconds);
         let [before, after] = looks.expect("the shard reports");
         let base = "SELECT max(bytes) FROM zone_blobs WHERE zone = 'plain'";
-        self.windows.push(Window {
+        self.windows.push(PlayWindow {
             ticks: ticks_between(&before, &after),
             capture: stage_between(TickStage::Capture, &before, &after),
             characters: after.characters,
@@ -197,7 +197,7 @@ impl Side {
 
     /// Medians of the windows: tick p50 and p99, the longest capture, bytes of a base, and memory.
     fn medians(&self) -> [f64; 5] {
-        let of = |value: fn(&Window) -> f64| median(self.windows.iter().map(value));
+        let of = |value: fn(&PlayWindow) -> f64| median(self.windows.iter().map(value));
         [
             of(|window| window.ticks.p50),
             of(|window| window.ticks.p99),
@@ -246,8 +246,8 @@ async fn characters_at_rest_cost_their_zone_nothing() {
     let (at_rest, players) = (number("AT_REST", 2_000) as u64, number("AT_REST_PLAYERS", 40) as u64);
     let is_long = at_rest > 100_000;
     let (rounds, seconds) = if is_long { (5, (6.0, 12.0)) } else { (1, (0.0, 3.0)) };
-    let mut few = Side::start(players).await;
-    let mut many = Side::start(at_rest).await;
+    let mut few = RestedWorld::start(players).await;
+    let mut many = RestedWorld::start(at_rest).await;
     tokio::task::block_in_place(|| {
         for _ in 0..rounds {
             few.measure(players, seconds);
@@ -257,8 +257,8 @@ async fn characters_at_rest_cost_their_zone_nothing() {
     for (accounts, side) in [(players, &few), (at_rest, &many)] {
         let [p50, p99, capture, base, memory] = side.medians();
         say(&format!(
-            "{accounts} accounts, {players} play: tick {p50:.2}/{p99:.2} ms, longest capture {capture:.2} ms, base {base} \
-             bytes, {memory} MiB"
+            "{accounts} accounts, {players} play: tick {p50:.2}/{p99:.2} ms, longest capture {capture:.2} ms, \
+             base {base} bytes, {memory} MiB"
         ));
         for window in &side.windows {
             say(&format!("  {window:?}"));
