@@ -50,8 +50,8 @@ mod forgotten;
 mod homes;
 #[path = "shards/archive.rs"]
 mod archive;
-#[path = "shards/accounts.rs"]
-mod accounts;
+#[path = "shards/bans.rs"]
+mod bans;
 #[path = "shards/ledger.rs"]
 mod ledger;
 #[path = "shards/restored.rs"]
@@ -72,7 +72,6 @@ mod replay;
 mod rest;
 #[path = "shards/backup.rs"]
 mod backup;
-mod bans;
 #[path = "shards/evidence.rs"]
 mod evidence;
 #[path = "shards/apart.rs"]
