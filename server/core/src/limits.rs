@@ -96,8 +96,8 @@ pub const LEDGER_ROWS_MAX: usize = 65_536;
 /// Moves of value of earlier owners that wait until it is known which of them the archive has, rows: four outages in
 /// each of which an owner died with all that it may have.
 pub const LEDGER_INHERITED_ROWS_MAX: usize = 4 * LEDGER_ROWS_MAX;
-/// Epochs of a zone whose beginnings are remembered, as far as the archive may not know of them: as many owners in turn
-/// that died before they committed anything.
+/// Epochs of a zone whose beginnings are remembered: as many owners in turn died before they committed anything to the
+/// archive, or as many committed since the backup to which it went back.
 pub const FORKS_MAX: usize = 16;
 /// Events kept for a session until the client has them. Beyond it the oldest are dropped; `Attached` carries the whole
 /// own state.

@@ -189,15 +189,15 @@ impl Archivist {
     }
 
     /// Returns the section of a checkpoint's body for the moves up to now: of a delta those after its parent, of a base
-    /// all that the archive may lack. `None`: they cannot be told apart there, and only a base has them all.
+    /// all that the archive may lack, with the beginnings of epochs: an archive may go back. `None`: they cannot be told apart there, and only a base has them all.
     #[must_use]
     pub fn section(&self, parent: Option<Tick>) -> Option<Vec<u8>> {
         let Some(parent) = parent else {
-            return Some(section::encode(self.unarchived(), self.unarchived_forks()));
+            return Some(section::encode(self.unarchived(), self.ledger.forks.after(Epoch::NONE)));
         };
         let is_after = |row: &&LedgerRow| row.stamp.tick > parent;
         let is_apart = self.ledger.are_apart_after(parent);
-        is_apart.then(|| section::encode(self.unarchived().filter(is_after), self.unarchived_forks()))
+        is_apart.then(|| section::encode(self.unarchived().filter(is_after), &[]))
     }
 
     /// Gives up the moves that the archive may lack, for who goes on with the zone.
@@ -216,12 +216,6 @@ impl Archivist {
             _ => None,
         };
         writing.into_iter().flatten().chain(self.ledger.rows())
-    }
-
-    /// The beginnings of epochs that the archive is not known to have a commit of, oldest first.
-    fn unarchived_forks(&self) -> &[Fork] {
-        let last = self.last.map_or(Epoch::NONE, |last| last.position.epoch);
-        self.ledger.forks.after(last)
     }
 
     /// Takes a base that was cut, and is on its way to become the head, with every character in it.

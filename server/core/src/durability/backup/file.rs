@@ -223,8 +223,8 @@ impl BackupReader {
     fn decode(&self, body: &[u8]) -> Result<BackupFrame, BackupError> {
         let number = self.frames;
         let damaged = BackupError::Damaged(number);
-        let (tag, rest) = body.split_first().ok_or(damaged.clone())?;
-        let (len, rest) = rest.split_first_chunk::<4>().ok_or(damaged.clone())?;
+        let (tag, rest) = body.split_first().ok_or_else(|| damaged.clone())?;
+        let (len, rest) = rest.split_first_chunk::<4>().ok_or_else(|| damaged.clone())?;
         let len = u32::from_le_bytes(*len) as usize;
         let (described, tail) = rest.split_at_checked(len).ok_or(damaged)?;
         let frame = BackupFrame::decode(*tag, described, Bytes::copy_from_slice(tail));

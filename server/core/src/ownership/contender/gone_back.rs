@@ -51,7 +51,7 @@ impl Contender {
             return false;
         };
         let ttl = watch.view.longer_ttl(ttl);
-        let ends_at = watch.gone_back.get_or_insert(GoneBack::new(now)).ends_at(ttl);
+        let ends_at = watch.gone_back.get_or_insert_with(|| GoneBack::new(now)).ends_at(ttl);
         watch.not_before = ends_at.min(now + ttl / LOOKS);
         let is_put_off = now < ends_at;
         if is_put_off {
