@@ -49,10 +49,10 @@ pub struct ZoneFailover {
     pub first_snapshot_at_ms: Vec<f64>,
 }
 
-/// What a player has.
+/// The gold and the things of a player.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Possessions {
-    /// Gold.
+    /// The purse.
     pub gold: u64,
     /// Its things, in order of their numbers.
     pub things: Vec<EntityId>,
@@ -71,9 +71,9 @@ impl From<&OwnState> for Possessions {
 pub struct PlayerStay {
     /// Its account.
     pub account: Account,
-    /// What it was told at its first attach that it has.
+    /// Its possessions, as its first attach told them.
     pub came_with: Possessions,
-    /// What it had when it left; `None` if it did not hear everything before that.
+    /// Its possessions when it left; `None` if it did not hear everything before that.
     pub left_with: Option<Possessions>,
 }
 

@@ -24,7 +24,7 @@ const LONG_FROM: u64 = 10_000;
 /// Blocks of accounts that come a second time, all over the range.
 const BLOCKS: u64 = 8;
 
-/// What remains of an account for a while: its ticket, and when it left, bytes of a base.
+/// Bytes of a base that remain of an account for a while: its ticket, and the tick at which it left.
 const REMEMBERED_BYTES: i64 = 64;
 
 /// Bytes by which a zone's base differs because of what lies and walks around.
@@ -97,7 +97,7 @@ struct Turnstile {
     shard: usize,
     shelf: Shelf,
     scale: Scale,
-    /// What each account had when it last left.
+    /// The possessions of each account when it last left.
     had: BTreeMap<u64, Possessions>,
     /// Log-ins in a second, of each wave.
     rates: Vec<f64>,

@@ -68,7 +68,7 @@ pub(crate) fn stage_between(stage: TickStage, before: &ZoneRun, after: &ZoneRun)
     added(&of(before), &of(after))
 }
 
-/// Tells a figure to whoever runs a long form.
+/// Tells a figure of a long form.
 #[expect(clippy::print_stdout, reason = "a test's output is shown if it is asked for")]
 pub(crate) fn say(words: &str) {
     println!("{words}");
