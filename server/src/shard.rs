@@ -76,11 +76,7 @@ impl Shard {
         let directory = Directory::new(nonce, config.lease.ttl, rules.zones().cloned());
         let (process, watch) = process::start(transport.counters(), reporter.clone());
         let (routing, resume_keys) = (routing_config(&config), keys.resume_keys());
-        let places = AccountPlaces {
-            homes: Arc::clone(&homes),
-            bans,
-            archive: archive.clone(),
-        };
+        let places = AccountPlaces::new(&homes, bans, archive.as_ref());
         let router = Router::start(routing, resume_keys, directory, places, conns);
         let keeper_config = KeeperConfig::new(&config, (nonce, addr, fingerprints), &rules, guardian);
         let views = router.clone();

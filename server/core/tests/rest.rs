@@ -309,7 +309,7 @@ impl World {
                 self.came_back += 1;
             }
             Reply::Refused(_) => self.end(conn),
-            Reply::LoggedOut(_) | Reply::Superseded(_) => {
+            Reply::LoggedOut(_) | Reply::Dismissed(..) | Reply::Superseded(_) => {
                 self.playing.retain(|_, (_, playing, _)| *playing != conn);
                 self.end(conn);
             }

@@ -33,6 +33,16 @@ pub struct AccountPlaces {
 }
 
 impl AccountPlaces {
+    /// The places of these services.
+    #[must_use]
+    pub fn new(homes: &Arc<dyn HomeStore>, bans: Arc<dyn BanStore>, archive: Option<&ArchiveService>) -> Self {
+        Self {
+            homes: Arc::clone(homes),
+            bans,
+            archive: archive.cloned(),
+        }
+    }
+
     /// Asks for a ban, after `after`.
     pub(super) async fn ask_for_ban(self, account: Account, place: BanPlace, after: Duration) -> BanAnswer {
         if !after.is_zero() {

@@ -161,6 +161,22 @@ fn highest_epoch(world: &World) -> Epoch {
     epochs.max().expect("an owner")
 }
 
+/// Asserts that this shard adopted every zone under a higher epoch, and goes on from where it was.
+fn assert_every_zone_is_above(world: &World, shard: usize, highest: Epoch) {
+    let adoptions = world.cluster.adoptions.iter();
+    let risen = adoptions.filter(|adoption| adoption.process == shard);
+    let risen: BTreeMap<_, _> = risen
+        .map(|a| (a.report.zone.clone(), (a.report.epoch, a.report.last_tick)))
+        .collect();
+    assert_eq!(risen.len(), all_zones().len());
+    for (zone, (epoch, tick)) in &risen {
+        assert!(
+            *epoch > highest && *tick > Tick(0),
+            "{zone} goes on: {risen:?}, above {highest}"
+        );
+    }
+}
+
 /// Backs a world up while people play, wipes it, and restores it.
 async fn assert_restored_whole(world: &mut World, lines: &str, wipe: impl FnOnce(&mut World)) -> usize {
     let shards = [
@@ -196,26 +212,12 @@ async fn assert_restored_whole(world: &mut World, lines: &str, wipe: impl FnOnce
         summary(&again),
         "what was restored is what was backed up"
     );
-    let flags = ["--config", &config(world).to_string_lossy().into_owned()];
+    let flags = ["--config", &config(world).to_string_lossy()];
     let (code, words) = verified(world, &flags);
     assert_eq!(code, Some(0), "{words}");
 
     let shard = world.shard_configured(&all_zones(), lines);
-    let risen = world
-        .cluster
-        .adoptions
-        .iter()
-        .filter(|adoption| adoption.process == shard);
-    let risen: BTreeMap<_, _> = risen
-        .map(|a| (a.report.zone.clone(), (a.report.epoch, a.report.last_tick)))
-        .collect();
-    assert_eq!(risen.len(), all_zones().len());
-    for (zone, (epoch, tick)) in &risen {
-        assert!(
-            *epoch > highest && *tick > Tick(0),
-            "{zone} goes on: {risen:?}, above {highest}"
-        );
-    }
+    assert_every_zone_is_above(world, shard, highest);
     let credential = resume(&meadow(), session, secret, epoch);
     let mut resumed = Visitor::knock(&world.keys, world.cluster.all[shard].addr, credential).await;
     assert_eq!(attached_after_waiting(&mut resumed).await, session);

@@ -71,7 +71,10 @@ mod tests {
         }
     }
 
-    fn forks(all: &[(u32, (u32, u64))]) -> Forks {
+    /// An epoch, and the epoch and tick of its root.
+    type Beginning = (u32, (u32, u64));
+
+    fn forks(all: &[Beginning]) -> Forks {
         let mut forks = Forks::default();
         for (epoch, (of, tick)) in all {
             forks.note(Fork {
@@ -85,7 +88,7 @@ mod tests {
     #[test]
     fn history_has_with_the_archives_in_common_what_every_epoch_since_went_on_from() {
         // The beginnings, the end of the archive's history, and what is kept of it.
-        let table: [(&[(u32, (u32, u64))], _, _); 9] = [
+        let table: [(&[Beginning], _, _); 9] = [
             (&[], (1, 90), (1, 90)),
             (&[(2, (1, 90))], (1, 90), (1, 90)),
             (&[(2, (1, 95))], (1, 90), (1, 90)),

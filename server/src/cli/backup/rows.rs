@@ -269,8 +269,7 @@ async fn write_ledger(
     let newest = archived.as_ref().and_then(|zone| zone.blobs.first());
     let covered: Option<Tick> = newest.map(|blob| blob.mark.position.tick.min(end.tick));
     let (mut after, mut rows) = (None, 0);
-    'pages: loop {
-        let Some(covered) = covered else { break };
+    'pages: while let Some(covered) = covered {
         let page = answer(ANSWER_MAX, archive.ledger(zone, after, LEDGER_PAGE_ROWS_MAX)).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.key());

@@ -19,7 +19,7 @@ use everhold_core::durability::store::{StoreError, ZoneData};
 use everhold_core::durability::{ReplayError, Replayed, plan, ran_under, replay};
 use everhold_core::game::RuleBook;
 use everhold_core::limits::ARCHIVE_PAGE_ROWS_MAX;
-use everhold_core::ownership::{Authority, DataStamp, RulesId, RulesTag};
+use everhold_core::ownership::{Authority, DataStamp, Nonce, RulesId, RulesTag};
 use everhold_core::zone::{Cut, Game, ZoneConfig};
 use everhold_protocol::{Epoch, Tick, ZoneName};
 
@@ -147,6 +147,17 @@ struct Found {
     is_archived: bool,
 }
 
+impl Found {
+    const fn stored(replayed: Replayed, world: WorldFile, fence: Epoch) -> Self {
+        Self {
+            replayed,
+            world,
+            fence,
+            is_archived: false,
+        }
+    }
+}
+
 impl BackupSource {
     pub(super) async fn open(
         places: &Places,
@@ -250,8 +261,7 @@ impl BackupSource {
             Ok(outline) if outline.chain.is_empty() && outline.journal.is_none() => return Ok(Ok(None)),
             Ok(outline) => outline,
         };
-        let fence = outline.fence;
-        let mut recovery = Recovery::new(outline);
+        let (fence, mut recovery) = (outline.fence, Recovery::new(outline));
         let damaged = |why: &dyn std::fmt::Display| CodedError::new("zone_damaged", format!("zone {zone}: {why}"));
         loop {
             let unread = match recovery.poll() {
@@ -276,24 +286,16 @@ impl BackupSource {
                     match recovery.handle_replayed(&replayed) {
                         Ok(None) => continue,
                         Ok(Some(recovered)) if recovered.lost_ticks > 0 => {
-                            return Ok(Err(damaged(&format_args!(
-                                "its last {} ticks cannot be read",
-                                recovered.lost_ticks
-                            ))));
+                            let why = format!("its last {} ticks cannot be read", recovered.lost_ticks);
+                            return Ok(Err(damaged(&why)));
                         }
                         Ok(Some(_)) => {}
                         Err(damage) => return Ok(Err(damaged(&damage))),
                     }
-                    let now = answer(ANSWER_MAX, store.outline(zone, None)).await;
-                    if !now.is_ok_and(|now| now.fence == fence) {
+                    if !self.is_fence(zone, fence).await {
                         return Ok(Err(damaged(&"it changed hands while it was read")));
                     }
-                    return Ok(Ok(Some(Found {
-                        replayed,
-                        world,
-                        fence: fence.0,
-                        is_archived: false,
-                    })));
+                    return Ok(Ok(Some(Found::stored(replayed, world, fence.0))));
                 }
             };
             if let Err(error) = unread
@@ -302,6 +304,12 @@ impl BackupSource {
                 return Ok(Err(CodedError::new("store", error)));
             }
         }
+    }
+
+    /// Whether this is the store's fence of a zone still.
+    async fn is_fence(&self, zone: &ZoneName, fence: (Epoch, Nonce)) -> bool {
+        let now = answer(ANSWER_MAX, self.storage.zones.outline(zone, None)).await;
+        now.is_ok_and(|now| now.fence == fence)
     }
 
     /// Reads a zone of which the store has nothing from the archive.

@@ -212,10 +212,10 @@ impl RestoreTarget {
         let Some(archive) = self.archive().await? else {
             return Ok(());
         };
-        for zone in answer(ANSWER_MAX, archive.zones(None, 1)).await? {
+        if let Some(zone) = answer(ANSWER_MAX, archive.zones(None, 1)).await?.first() {
             return Err(not_empty(&format!("the archive has zone {}", zone.zone)).into());
         }
-        for row in answer(ANSWER_MAX, archive.accounts(None, None, 1)).await? {
+        if let Some(row) = answer(ANSWER_MAX, archive.accounts(None, None, 1)).await?.first() {
             return Err(not_empty(&format!("the archive has account {}", row.account().0)).into());
         }
         Ok(())
