@@ -208,6 +208,7 @@ impl Backup {
     /// Adds what is in no zone, and copies zones again whose accounts are elsewhere by now, until every account is in
     /// one place.
     async fn settle(&mut self, zones: &[ZoneLease]) -> anyhow::Result<()> {
+        rows::write_bans(&mut self.draft, &self.source).await?;
         let deleted = rows::write_outside(&mut self.draft, &self.source, &self.seen).await?;
         let mut again = BTreeSet::new();
         for _ in 0..COPIES_MAX {

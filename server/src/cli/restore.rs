@@ -108,6 +108,7 @@ async fn write_frames(
                 Some(zone) => zone.write_character(target, character).await?,
                 None => target.put_outside(character).await?,
             },
+            BackupFrame::Ban(ban) => target.put_ban(&ban).await?,
             BackupFrame::Deleted(account, generation) => target.put_deleted(account, generation).await?,
             BackupFrame::Header(_) | BackupFrame::World(_) | BackupFrame::End(_) => {}
         }

@@ -20,6 +20,8 @@ use crate::verify::verified;
 use crate::visitor::{Visitor, resume};
 use crate::world::{PATIENCE, World, all_zones, meadow};
 
+/// An account that is banned when the backup is made.
+const BANNED: &str = "77";
 /// An account that logged out before the backup, and left its zone.
 const RESTED: u64 = 700_001;
 /// An account whose session is resumed in the restored world.
@@ -192,6 +194,7 @@ async fn assert_restored_whole(world: &mut World, lines: &str, wipe: impl FnOnce
     for account in RESTLESS {
         log_in(world, account).await.logout();
     }
+    succeeds(world, &["account", "ban", BANNED, "--by", "anne"]);
     let traders = Traders::start(world, shards[0]);
     traders.until_they_play().await;
     let path = backup_path(world, "first.backup");
@@ -212,8 +215,10 @@ async fn assert_restored_whole(world: &mut World, lines: &str, wipe: impl FnOnce
         summary(&again),
         "what was restored is what was backed up"
     );
-    let flags = ["--config", &config(world).to_string_lossy()];
-    let (code, words) = verified(world, &flags);
+    let shown = succeeds(world, &["account", "show", BANNED]);
+    assert!(shown.contains("anne"), "{shown}");
+    let config = config(world);
+    let (code, words) = verified(world, &["--config", &config.to_string_lossy()]);
     assert_eq!(code, Some(0), "{words}");
 
     let shard = world.shard_configured(&all_zones(), lines);

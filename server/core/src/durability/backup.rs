@@ -40,7 +40,7 @@
 //!
 //! # The file
 //!
-//! See [`file`]. A zone that was read again stands in it twice: the last one counts.
+//! See [`mod@file`]. A zone that was read again stands in it twice: the last one counts.
 
 pub mod file;
 mod frame;

@@ -180,13 +180,15 @@ pub(in crate::cli) fn print_index(path: &Path, index: &BackupIndex) -> anyhow::R
     let count =
         |of: fn(&everhold_core::durability::backup::ZoneLine) -> u64| index.zones().values().map(of).sum::<u64>();
     super::super::print(format_args!(
-        "{}: {} zones, {} accounts: {} characters in zones, {} at rest; {} deleted; {} moves of value",
+        "{}: {} zones, {} accounts: {} characters in zones, {} at rest; {} deleted, {} with a \
+         ban or one that was lifted; {} moves of value",
         path.display(),
         index.zones().len(),
         index.accounts(),
         count(|line| line.residents),
         count(|line| line.rests),
         index.deleted(),
+        index.bans(),
         count(|line| line.ledger),
     ))?;
     for (name, sum) in index.sums() {

@@ -301,6 +301,22 @@ fn with_time(row: &LedgerRow, copied: &CopiedZone) -> LedgerRow {
     LedgerRow { wall, ..row.clone() }
 }
 
+/// Writes the bans that the archive has.
+pub(super) async fn write_bans(draft: &mut BackupDraft, source: &BackupSource) -> anyhow::Result<()> {
+    let Some(archive) = source.archive().await? else {
+        return Ok(());
+    };
+    let mut after = None;
+    loop {
+        let bans = answer(ANSWER_MAX, archive.bans(after, ARCHIVE_PAGE_ROWS_MAX)).await?;
+        let Some(last) = bans.last() else { return Ok(()) };
+        after = Some(last.account);
+        for ban in bans {
+            draft.write(&BackupFrame::Ban(ban))?;
+        }
+    }
+}
+
 /// Writes deleted accounts, and characters that rest in the name of no zone. Returns the deleted ones, in order.
 pub(super) async fn write_outside(
     draft: &mut BackupDraft,

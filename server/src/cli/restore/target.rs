@@ -10,6 +10,7 @@ use everhold_core::cluster::HomeStore;
 use everhold_core::durability::adoption::ANSWER_MAX;
 use everhold_core::durability::archive::{Archive, AuditRow, CharacterPlace, CharacterRow, WallMs};
 use everhold_core::durability::backup::{BackupCharacter, BackupHeader, BackupIndex, RestoreMarker, RestoreUnfinished};
+use everhold_core::durability::bans::Ban;
 use everhold_core::durability::rules_store::RulesStore;
 use everhold_core::durability::store::{StoreError, ZoneStore};
 use everhold_core::game::RuleBook;
@@ -284,6 +285,14 @@ impl RestoreTarget {
         if let Some(archive) = self.archive().await? {
             let row = self.row(character, CharacterPlace::Rest);
             answer(ANSWER_MAX, archive.put_account(&row, self.wall)).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a ban to the archive. Shards fill the store from there.
+    pub(super) async fn put_ban(&self, ban: &Ban) -> anyhow::Result<()> {
+        if let Some(archive) = self.archive().await? {
+            answer(ANSWER_MAX, archive.put_ban(ban, self.wall)).await?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::marker::BackupId;
 use crate::durability::archive::{Belonging, ColumnValue, LedgerRow, WallMs};
+use crate::durability::bans::Ban;
 use crate::durability::rules_store::WorldFile;
 use crate::durability::store::{Position, RecordHash};
 use crate::ownership::{DataStamp, RulesId, RulesStamp};
@@ -91,6 +92,8 @@ pub enum BackupFrame {
     ZoneEnd,
     /// An account whose character was deleted in this generation.
     Deleted(Account, u64),
+    /// The newest revision of an account's ban.
+    Ban(Ban),
     /// The end, with the number of frames before it.
     End(u64),
 }
@@ -104,6 +107,7 @@ const TAG_LEDGER: u8 = 6;
 const TAG_ZONE_END: u8 = 7;
 const TAG_DELETED: u8 = 8;
 const TAG_END: u8 = 9;
+const TAG_BAN: u8 = 10;
 
 #[derive(Serialize, Deserialize)]
 struct WorldFields {
@@ -182,6 +186,7 @@ impl BackupFrame {
             Self::Ledger(row) => (TAG_LEDGER, described(&ledger_fields(row)), Bytes::new()),
             Self::ZoneEnd => (TAG_ZONE_END, Vec::new(), Bytes::new()),
             Self::Deleted(account, generation) => (TAG_DELETED, described(&(account, generation)), Bytes::new()),
+            Self::Ban(ban) => (TAG_BAN, described(&(ban.account, ban.to_text())), Bytes::new()),
             Self::End(frames) => (TAG_END, described(frames), Bytes::new()),
         }
     }
@@ -211,6 +216,11 @@ impl BackupFrame {
             TAG_DELETED => {
                 let (account, generation) = rmp_serde::from_slice(described)?;
                 Self::Deleted(account, generation)
+            }
+            TAG_BAN => {
+                let (account, text): (Account, String) = rmp_serde::from_slice(described)?;
+                let ban = Ban::from_text(account, &text);
+                Self::Ban(ban.map_err(|error| BackupFrameError(error.to_string()))?)
             }
             TAG_END => Self::End(rmp_serde::from_slice(described)?),
             tag => return Err(BackupFrameError(format!("a frame of the unknown kind {tag}"))),

@@ -45,6 +45,7 @@ pub struct BackupIndex {
     /// Each account with a character, or a reservation, with the copy that has it. [`u64::MAX`]: none has.
     accounts: Vec<(Account, u64)>,
     deleted: u64,
+    bans: u64,
     frames: u64,
 }
 
@@ -94,6 +95,10 @@ impl BackupIndex {
             (Some(_), BackupFrame::ZoneEnd) => Err("a zone is not as long as it was"),
             (None, BackupFrame::Deleted(..)) => {
                 self.deleted += 1;
+                Ok(())
+            }
+            (None, BackupFrame::Ban(_)) => {
+                self.bans += 1;
                 Ok(())
             }
             _ => Err("it may not stand there"),
@@ -156,6 +161,12 @@ impl BackupIndex {
     #[must_use]
     pub const fn deleted(&self) -> u64 {
         self.deleted
+    }
+
+    /// Returns the number of accounts that are or were banned.
+    #[must_use]
+    pub const fn bans(&self) -> u64 {
+        self.bans
     }
 
     /// Returns the sum of each declared column that is a whole number, over the characters of all zones, with its name.

@@ -7,6 +7,7 @@ use everhold_protocol::{Account, EntityId, Epoch, Tick};
 
 use super::*;
 use crate::durability::archive::{Belonging, ColumnValue, LedgerRow, WallMs};
+use crate::durability::bans::Ban;
 use crate::durability::rules_store::WorldFile;
 use crate::durability::store::{Position, RecordHash};
 use crate::ownership::{DataStamp, RulesStamp};
@@ -105,6 +106,14 @@ fn frames() -> Vec<BackupFrame> {
         character(4, true, Some(b"rests in its zone")),
         BackupFrame::ZoneEnd,
         BackupFrame::Deleted(Account(7), 12),
+        BackupFrame::Ban(Ban {
+            account: Account(8),
+            revision: 2,
+            until_ms: Some(1_800_000_000_000),
+            is_lifted: false,
+            by: "anne".to_owned(),
+            reason: "sells gold".to_owned(),
+        }),
         character(8, false, Some(b"of no zone")),
         zone("meadow", 95, 1),
         BackupFrame::Part(Bytes::from_static(b"e")),
