@@ -43,13 +43,18 @@ impl AccountPlaces {
         }
     }
 
-    /// Asks for a ban, after `after`.
-    pub(super) async fn ask_for_ban(self, account: Account, place: BanPlace, after: Duration) -> BanAnswer {
+    /// Asks for a ban, after `after`, and waits for the answer for `within`, or as long as for any other.
+    pub(super) async fn ask_for_ban(
+        self,
+        account: Account,
+        place: BanPlace,
+        (after, within): (Duration, Option<Duration>),
+    ) -> BanAnswer {
         if !after.is_zero() {
             tokio::time::sleep(after).await;
         }
         match place {
-            BanPlace::Store => match answer(STORE_ANSWER_MAX, self.bans.ban(account)).await {
+            BanPlace::Store => match answer(within.unwrap_or(STORE_ANSWER_MAX), self.bans.ban(account)).await {
                 Ok(stored) => BanAnswer::Stored(stored),
                 Err(error) => BanAnswer::of_store_error(&error),
             },
@@ -58,7 +63,7 @@ impl AccountPlaces {
                     .archive
                     .expect("the entrance asks an archive only where there is one");
                 let asked = async { service.door.archive().await?.ban(account).await };
-                match answer(ARCHIVE_ANSWER_MAX, asked).await {
+                match answer(within.unwrap_or(ARCHIVE_ANSWER_MAX), asked).await {
                     Ok(ban) => BanAnswer::Archived(ban),
                     Err(error) => BanAnswer::of_archive_error(&error),
                 }

@@ -66,8 +66,9 @@ impl Router {
                 account,
                 place,
                 after,
+                within,
             } => {
-                let answer = self.places.clone().ask_for_ban(account, place, after);
+                let answer = self.places.clone().ask_for_ban(account, place, (after, within));
                 self.ban_look_ups.spawn(async move { (conn, answer.await) });
             }
             EntranceCommand::Wait(conn) => self.with(conn, |conn| _ = conn.send_control(&ServerMessage::Wait)),

@@ -5,7 +5,7 @@
 //!   handle_login ─► Ask the store ─whole, no ban that holds──────────────────────────────► Admit
 //!                     │    │ a ban that holds ─► Refuse: Banned                              ▲
 //!                     │    └ not whole ─► Ask the archive, if there is one ─no such ban──────┘
-//!                     └ no answer ─► a secret: Admit; a ticket: Wait is told once
+//!                     └ no answer ─► a secret, after 100 ms: Admit; a ticket: Wait is told once
 //!                                    the same is asked again, until the client goes; a ban then: Banned
 //! ```
 //!
@@ -27,6 +27,10 @@ use crate::ingress::{AttachToken, Login};
 /// The first and the longest wait before the same is asked again.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
+/// The time for which a session waits at the entrance, at most: a store that works answers in a few milliseconds, and
+/// one that is gone, with its host perhaps, is not to hold a fail-over up.
+const SESSION_WAITS_MAX: Duration = Duration::from_millis(100);
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntranceCommand {
@@ -40,6 +44,8 @@ pub enum EntranceCommand {
         place: BanPlace,
         /// Time to let pass before it is asked.
         after: Duration,
+        /// Time within which the answer is waited for, if it is not the place's own.
+        within: Option<Duration>,
     },
     /// Tells the client that it waits.
     Wait(AttachToken),
@@ -227,11 +233,13 @@ impl Entering {
     }
 
     const fn ask(&self, conn: AttachToken) -> EntranceCommand {
+        let is_held_up = matches!(self.login, Login::Resume(_)) && !self.is_admitted;
         EntranceCommand::Ask {
             conn,
             account: self.account,
             place: self.place,
             after: self.waited,
+            within: if is_held_up { Some(SESSION_WAITS_MAX) } else { None },
         }
     }
 }

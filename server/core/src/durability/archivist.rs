@@ -189,7 +189,7 @@ impl Archivist {
     }
 
     /// Returns the section of a checkpoint's body for the moves up to now: of a delta those after its parent, of a base
-    /// all that the archive may lack, with the beginnings of epochs: an archive may go back. `None`: they cannot be told apart there, and only a base has them all.
+    /// all that the archive may lack. A base has the beginnings of all epochs, too: an archive may go back. `None`: they cannot be told apart there, and only a base has them all.
     #[must_use]
     pub fn section(&self, parent: Option<Tick>) -> Option<Vec<u8>> {
         let Some(parent) = parent else {
@@ -197,7 +197,7 @@ impl Archivist {
         };
         let is_after = |row: &&LedgerRow| row.stamp.tick > parent;
         let is_apart = self.ledger.are_apart_after(parent);
-        is_apart.then(|| section::encode(self.unarchived().filter(is_after), &[]))
+        is_apart.then(|| section::encode(self.unarchived().filter(is_after), self.unarchived_forks()))
     }
 
     /// Gives up the moves that the archive may lack, for who goes on with the zone.
@@ -216,6 +216,14 @@ impl Archivist {
             _ => None,
         };
         writing.into_iter().flatten().chain(self.ledger.rows())
+    }
+
+    /// The beginnings of epochs that the archive is not known to have a commit of, and this one's: a delta may be the
+    /// first checkpoint of its epoch.
+    fn unarchived_forks(&self) -> &[Fork] {
+        let committed = self.last.map_or(Epoch::NONE, |last| last.position.epoch);
+        let before = Epoch(self.epoch.0.saturating_sub(1));
+        self.ledger.forks.after(committed.min(before))
     }
 
     /// Takes a base that was cut, and is on its way to become the head, with every character in it.
