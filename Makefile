@@ -33,9 +33,9 @@ lint: tools fuzzer
 docs: tools fuzzer
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace $(FEATURES) --no-deps --document-private-items
 
-# Tests of real processes wait more than they compute: two at once for each core.
+# Tests of real processes wait more than they compute: four at once for each core.
 unit: tools redis postgres iproute2 python fuzzer
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((2 * $$(nproc)))} $(CARGO) test --release --workspace $(FEATURES)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((4 * $$(nproc)))} $(CARGO) test --release --workspace $(FEATURES)
 
 # 200 players for 90 s on a Redis Cluster, and on three Sentinels, while slots move, primaries die, and shards die: some minutes.
 redis-play: tools redis

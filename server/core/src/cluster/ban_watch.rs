@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Of several shards that find the store empty one fills it: the marker is set by compare-and-set. A store that forgets
-//! again meanwhile has lost the token, too, so nobody calls it whole.
+//! again meanwhile has lost the token, too, and is not called whole by it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -123,11 +123,11 @@ pub fn check_reader(fence: Option<(Epoch, Nonce)>, reader: Option<Grant>) -> Res
 /// Commits of a zone are a chain: each names the last one, so none is lost and none is done twice. One is under way at
 /// a time. An epoch's first commit names the last one of the epoch before, as [`Archive::zone`] answers *after* the
 /// fence, and brings the rows of ticks after it that were replayed. If its epoch did not go on from all that the last
-/// commit covers ([`ArchiveCommit::kept`] is before it), the rows of ledger and audit after that position, and
-/// those of epochs after its own, are marked as undone, and its first commits bring *all* its characters: those that changed in the undone ticks are told apart
-/// by nothing else. Rows up to that position stand again, if epochs after the position's own had them undone: a store
-/// that was put back has brought their history back. A character whose generation is higher stays as it is, and
-/// [`superseded`](CommitReport::superseded) says so: it has moved on, and the zone drops its own.
+/// commit covers ([`ArchiveCommit::kept`] is before it), the rows of ledger and audit after that position, and those of
+/// epochs after its own, are marked as undone, and its first commits bring *all* its characters: those that changed in
+/// the undone ticks are told apart by nothing else. Rows up to that position stand again, if epochs after its own had
+/// them undone: a store that was put back has brought their history back. A character whose generation is higher stays
+/// as it is, and [`superseded`](CommitReport::superseded) says so: it has moved on, and the zone drops its own.
 ///
 /// Two rows of one account are ordered by generation. Of the same generation the one stands that the zone of its place
 /// writes. So a source that writes late never undoes what the destination wrote, and the payload of a character on its

@@ -189,7 +189,8 @@ impl Archivist {
     }
 
     /// Returns the section of a checkpoint's body for the moves up to now: of a delta those after its parent, of a base
-    /// all that the archive may lack. A base has the beginnings of all epochs, too: an archive may go back. `None`: they cannot be told apart there, and only a base has them all.
+    /// all that the archive may lack. A base has the beginnings of all epochs, too: an archive may go back. `None`: the
+    /// moves cannot be told apart there, and only a base has them all.
     #[must_use]
     pub fn section(&self, parent: Option<Tick>) -> Option<Vec<u8>> {
         let Some(parent) = parent else {

@@ -207,7 +207,7 @@ async fn ledger_row_of_one_key_stands_once(archive: &impl Archive, database: &im
 }
 
 async fn ledger_is_read_page_by_page_without_what_was_undone(a: &impl Archive, b: &impl Archive) {
-    let zone = zone("arc-pages");
+    let zone = zone("arc-ledger-pages");
     assert_eq!(
         a.ledger(&zone, None, 9).await.expect("answered"),
         [],

@@ -7,7 +7,8 @@
 //!   footer: length u32 LE │ checksum, 8 bytes │ mark, 8 bytes
 //! ```
 //!
-//! A base has all forks that are known, a delta those that the archive may not know of; the first builds wrote none. A fork is: epoch, and the epoch, tick, and hash (32 bytes) of its root.
+//! A base has all forks that are known, a delta those that the archive may not know of; the first builds wrote none. A
+//! fork is: epoch, and the epoch, tick, and hash (32 bytes) of its root.
 //!
 //! A row is: epoch, ticks since the row before, `seq`, flags, kind of value, amount, and of command, thing, giver, and
 //! taker those that the flags name. Numbers are varints. The time on the wall is none of a row: it follows from the
