@@ -225,15 +225,15 @@ async fn taken_name_does_not_hold_up_a_commit(archive: &impl Archive, database: 
 async fn accounts_that_changed_are_read_without_the_others(a: &impl Archive, b: &impl Archive) {
     let held = tenure(&zone("arc-since"), 1, 1);
     let mut first = after(None, mark(1, 5, 1));
-    first.characters = [260, 261, 262]
+    first.characters = [360, 361, 362]
         .map(|account| suite_character(account, 1, &held.zone))
         .to_vec();
     done(a, &held, &first).await;
     let mut second = after(Some(first.mark), mark(1, 8, 2));
-    second.characters = vec![suite_character(261, 2, &held.zone)];
+    second.characters = vec![suite_character(361, 2, &held.zone)];
     done(a, &held, &second).await;
     // Outside a zone: of no tick.
-    let reserved = suite_character(263, 1, &held.zone);
+    let reserved = suite_character(363, 1, &held.zone);
     a.put_account(&reserved, WALL).await.expect("answered");
     let since = async |epoch, tick, after, rows| {
         let stamp = DataStamp {
@@ -248,15 +248,15 @@ async fn accounts_that_changed_are_read_without_the_others(a: &impl Archive, b: 
     };
     assert_eq!(
         since(1, 5, None, 9).await,
-        [260, 261, 262, 263],
+        [360, 361, 362, 363],
         "that tick is among them"
     );
-    assert_eq!(since(1, 6, None, 9).await, [261, 263]);
-    assert_eq!(since(0, 9, None, 9).await, [260, 261, 262, 263], "of a later epoch");
-    assert_eq!(since(2, 0, None, 9).await, [263]);
-    assert_eq!(since(1, 6, None, 1).await, [261]);
-    assert_eq!(since(1, 6, Some(Account(261)), 9).await, [263]);
-    assert_eq!(since(1, 6, Some(Account(263)), 9).await, [0_u64; 0]);
+    assert_eq!(since(1, 6, None, 9).await, [361, 363]);
+    assert_eq!(since(0, 9, None, 9).await, [360, 361, 362, 363], "of a later epoch");
+    assert_eq!(since(2, 0, None, 9).await, [363]);
+    assert_eq!(since(1, 6, None, 1).await, [361]);
+    assert_eq!(since(1, 6, Some(Account(361)), 9).await, [363]);
+    assert_eq!(since(1, 6, Some(Account(363)), 9).await, [0_u64; 0]);
 }
 
 fn deletion() -> AuditRow {
